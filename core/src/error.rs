@@ -129,9 +129,9 @@ impl<E> Refusable for Error<E> {
 /// not known here: in a boxed stack lift nothing, its layers box their refusals themselves.
 impl Refusable for BoxError {
     fn verdict(&self) -> Verdict<'_> {
-        if let Some(refused) = self.downcast_ref() {
+        if let Some(refused) = self.downcast_ref::<Refused>() {
             Verdict::Refused(refused)
-        } else if let Some(timed_out) = self.downcast_ref() {
+        } else if let Some(timed_out) = self.downcast_ref::<TimedOut>() {
             Verdict::TimedOut(timed_out)
         } else {
             Verdict::Other

@@ -100,12 +100,8 @@ impl Deadline {
 
     /// The deadline `wait` from `now`; about thirty years from `now` if that is too far to count.
     pub fn after(now: Instant, wait: Duration) -> Self {
-        const FAR: Duration = Duration::from_secs(30 * 365 * 86_400);
-        Self(
-            now.checked_add(wait)
-                .or_else(|| now.checked_add(FAR))
-                .unwrap_or(now),
-        )
+        const FAR: Duration = Duration::from_hours(30 * 365 * 24);
+        Self(now.checked_add(wait).or_else(|| now.checked_add(FAR)).unwrap_or(now))
     }
 
     /// The moment itself.
@@ -115,9 +111,7 @@ impl Deadline {
 
     /// The time left, or `None` once the deadline has been reached.
     pub fn remaining(self, now: Instant) -> Option<Duration> {
-        self.0
-            .checked_duration_since(now)
-            .filter(|left| !left.is_zero())
+        self.0.checked_duration_since(now).filter(|left| !left.is_zero())
     }
 
     /// Whether the deadline has been reached.

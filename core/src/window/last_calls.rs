@@ -44,11 +44,7 @@ impl LastCalls {
     /// Unless `calls` is between 1 and [`MAX`](Self::MAX).
     pub fn new(calls: u32) -> Result<Self, InvalidConfig> {
         InvalidConfig::check("calls", calls, 1..=Self::MAX)?;
-        Ok(Self {
-            ring: vec![Slot::default(); calls as usize].into(),
-            next: 0,
-            counts: Counts::default(),
-        })
+        Ok(Self { ring: vec![Slot::default(); calls as usize].into(), next: 0, counts: Counts::default() })
     }
 
     /// Takes one more call, and forgets the oldest if the window is full.
@@ -89,11 +85,7 @@ impl From<Vote> for Slot {
 
 impl From<Slot> for Counts {
     fn from(Slot(bits): Slot) -> Self {
-        Self {
-            calls: (bits & 1).into(),
-            failed: (bits >> 1 & 1).into(),
-            slow: (bits >> 2 & 1).into(),
-        }
+        Self { calls: (bits & 1).into(), failed: (bits >> 1 & 1).into(), slow: (bits >> 2 & 1).into() }
     }
 }
 
@@ -133,9 +125,6 @@ mod tests {
         for calls in [0, LastCalls::MAX + 1, u32::MAX] {
             assert_eq!(LastCalls::new(calls).unwrap_err().field(), "calls");
         }
-        assert_eq!(
-            LastCalls::new(LastCalls::MAX).unwrap().capacity(),
-            1_000_000
-        );
+        assert_eq!(LastCalls::new(LastCalls::MAX).unwrap().capacity(), 1_000_000);
     }
 }

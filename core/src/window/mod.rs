@@ -55,10 +55,7 @@ impl Counts {
     }
 }
 
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "a window holds far fewer than 2^53 calls"
-)]
+#[expect(clippy::cast_precision_loss, reason = "a window holds far fewer than 2^53 calls")]
 fn rate(part: u64, whole: u64) -> Option<f64> {
     // One correctly rounded division: 5 of 100 is exactly the number that is written 0.05.
     (whole > 0).then(|| part as f64 / whole as f64)
@@ -66,11 +63,7 @@ fn rate(part: u64, whole: u64) -> Option<f64> {
 
 impl From<Vote> for Counts {
     fn from(vote: Vote) -> Self {
-        Self {
-            calls: 1,
-            failed: vote.failed.into(),
-            slow: vote.slow.into(),
-        }
+        Self { calls: 1, failed: vote.failed.into(), slow: vote.slow.into() }
     }
 }
 

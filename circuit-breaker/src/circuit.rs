@@ -1,0 +1,352 @@
+//! The circuit: the machine under a lock, and the word that most calls need instead of it.
+
+use crate::{
+    config::Config,
+    machine::Machine,
+    observe::Observers,
+    permit::{Outcome, Permit},
+    status::{Changes, Snapshot, State, Status},
+    sync::{AtomicU64, Mutex, MutexGuard, Ordering},
+    word::{Flag, Word},
+};
+use mainstay_core::{InvalidConfig, Now, Reason, Refused};
+use std::{
+    fmt,
+    sync::PoisonError,
+    time::{Duration, Instant},
+};
+use tokio::sync::watch;
+
+/// A circuit breaker without tower and without a runtime: permits are taken and settled by hand, and the time is told.
+///
+/// This is the core that the layer, [`call`](Circuit::call) and [`Guard`](crate::Guard) drive. It can be shared behind an
+/// [`Arc`](std::sync::Arc) or, at no cost per call, behind `&'static`. The [front page](crate) describes its behaviour.
+///
+/// # Invariants
+///
+/// 1. `word` and `open_until` are written only while `machine` is locked, and agree with it whenever it is unlocked.
+/// 2. The generation in `word` never falls.
+/// 3. Nothing foreign (a clock, a waker, a subscriber, a recorder) runs while `machine` is locked.
+///
+/// # Examples
+///
+/// ```
+/// use mainstay_circuit_breaker::{Circuit, Config, Outcome, State, Window};
+/// use std::time::Duration;
+///
+/// let start = tokio::time::Instant::now().into_std();
+/// let circuit = Circuit::new_at(Config::default().window(Window::Consecutive(2)).probes(1), start)?;
+///
+/// for _ in 0..2 {
+///     let permit = circuit.admit(start).expect("the circuit is closed");
+///     circuit.settle(permit, Outcome::Failure, start);
+/// }
+/// let refused = circuit.admit(start).unwrap_err();
+/// assert_eq!(refused.retry_after(), Some(Duration::from_secs(30)));
+///
+/// let later = start + Duration::from_secs(30);
+/// let probe = circuit.admit(later).expect("the open time is over");
+/// circuit.settle(probe, Outcome::Success, later);
+/// assert_eq!(circuit.state(), State::Closed);
+/// # Ok::<(), mainstay_core::InvalidConfig>(())
+/// ```
+pub struct Circuit {
+    word: AtomicU64,
+    /// In nanoseconds since `epoch`.
+    open_until: AtomicU64,
+    refused: AtomicU64,
+    machine: Mutex<Machine>,
+    name: &'static str,
+    epoch: Instant,
+    observers: Observers,
+}
+
+/// An opening that no clock reaches the end of.
+const NEVER: u64 = u64::MAX;
+
+impl Circuit {
+    /// A closed circuit whose first moment is `now`.
+    ///
+    /// [`Circuit::new`] takes the moment from tokio's clock.
+    ///
+    /// # Errors
+    ///
+    /// If a setting is out of its range; the error names both.
+    pub fn new_at(config: Config, now: impl Now) -> Result<Self, InvalidConfig> {
+        let (now, name) = (now.now(), config.name);
+        let machine = Machine::new(config, now)?;
+        Ok(Self {
+            word: AtomicU64::new(machine.word().0),
+            open_until: AtomicU64::new(NEVER),
+            refused: AtomicU64::new(0),
+            machine: Mutex::new(machine),
+            name,
+            epoch: now,
+            observers: Observers::new(name),
+        })
+    }
+
+    /// A circuit of its own with the present configuration of this one, first moment `now`.
+    ///
+    /// # Panics
+    ///
+    /// Never: the configuration was checked.
+    #[must_use]
+    pub fn fresh_at(&self, now: impl Now) -> Self {
+        let config = self.lock().config_for_another();
+        Self::new_at(config, now).unwrap_or_else(|error| unreachable!("a checked configuration was refused: {error}"))
+    }
+
+    /// Admits a call, or says when to come back.
+    ///
+    /// # Errors
+    ///
+    /// The refusal, unless the circuit is in shadow mode.
+    #[inline]
+    pub fn admit(&self, now: impl Now) -> Result<Permit, Refused> {
+        let word = self.word();
+        match word.state() {
+            State::Closed if word.has(Flag::TIMED) => {
+                Ok(Permit { generation: word.generation(), probe: None, started: Some(now.now()) })
+            }
+            State::Closed => Ok(Permit { generation: word.generation(), probe: None, started: None }),
+            State::Disabled => Ok(Permit::void()),
+            State::Open | State::HalfOpen | State::Isolated => {
+                self.admit_not_closed(word, now.now()).or_else(|refused| self.refuse(refused, word))
+            }
+        }
+    }
+
+    /// Whether a call would be admitted now; takes nothing and counts nothing.
+    ///
+    /// # Errors
+    ///
+    /// The refusal, unless the circuit is in shadow mode.
+    #[inline]
+    pub fn check(&self, now: impl Now) -> Result<(), Refused> {
+        let word = self.word();
+        match word.state() {
+            State::Closed | State::Disabled => Ok(()),
+            _ if word.has(Flag::SHADOW) => Ok(()),
+            State::Open | State::HalfOpen | State::Isolated => self.check_not_closed(word, now.now()),
+        }
+    }
+
+    /// Reports how an admitted call ended. A permit of an earlier generation changes nothing.
+    #[inline]
+    #[expect(clippy::needless_pass_by_value, reason = "a permit is settled once")]
+    pub fn settle(&self, permit: Permit, outcome: Outcome, now: impl Now) {
+        if !self.settle_by_word(&permit, outcome) {
+            let now = now.now();
+            self.change(|machine, changes| machine.settle(&permit, outcome, now, changes));
+        }
+    }
+
+    /// The circuit as it is now.
+    pub fn snapshot_at(&self, now: impl Now) -> Snapshot {
+        let now = now.now();
+        // Relaxed: a counter that nobody decides by.
+        let refused = self.refused.load(Ordering::Relaxed);
+        self.change(|machine, changes| {
+            let refusal = machine.check(now, changes).err();
+            Snapshot {
+                name: self.name,
+                state: machine.state(),
+                generation: machine.generation(),
+                votes: machine.votes(now),
+                abandoned: machine.abandoned(now),
+                probes: machine.probes_out(),
+                reopenings: machine.reopenings(),
+                retry_after: refusal.and_then(|refused| refused.retry_after()),
+                refused,
+            }
+        })
+    }
+
+    /// The state after the last call or command. Time alone changes no state: an open circuit becomes half-open when the
+    /// first call after the open time is admitted, and a silent probe is found out by the next call or snapshot.
+    pub fn state(&self) -> State {
+        self.word().state()
+    }
+
+    /// The configured name.
+    pub const fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// The present configuration.
+    pub fn config(&self) -> Config {
+        self.lock().config().clone()
+    }
+
+    /// Watches the state. The receiver sees the latest state, by generation; it may miss one that did not last.
+    pub fn watch(&self) -> watch::Receiver<Status> {
+        self.observers.watch()
+    }
+
+    /// Refuses every call until [`reset`](Circuit::reset), whatever happens. In shadow mode nothing is refused.
+    pub fn isolate(&self) {
+        self.change(Machine::isolate);
+    }
+
+    /// Admits every call and counts none until [`reset`](Circuit::reset).
+    pub fn disable(&self) {
+        self.change(Machine::disable);
+    }
+
+    /// Closes the circuit and forgets what was counted, also if it is closed already.
+    pub fn reset(&self) {
+        self.change(Machine::reset);
+    }
+
+    /// Takes another configuration and keeps the state.
+    ///
+    /// Phase, generation and probes that are out stay. An `open_for` applies to the current opening, counted from its
+    /// start. A window of another shape starts empty. If `probes`, `failure_rate` or `slow` change while half-open, the
+    /// votes of the probes are counted anew. No transition happens by this itself.
+    ///
+    /// # Errors
+    ///
+    /// If a setting is out of its range, or the name is another one; then nothing is changed.
+    pub fn reconfigure_at(&self, config: Config, now: impl Now) -> Result<(), InvalidConfig> {
+        let now = now.now();
+        self.change(|machine, _| machine.reconfigure(config, now))
+    }
+
+    /// Takes the metrics recorder that is installed now, if the circuit has met another one before.
+    #[cfg(feature = "metrics")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "metrics")))]
+    pub fn rebind_metrics(&self) {
+        self.observers.rebind_metrics();
+    }
+
+    /// What an open circuit says does not take the lock until the open time is over.
+    fn admit_not_closed(&self, word: Word, now: Instant) -> Result<Permit, Refused> {
+        self.refused_by_word(word, now)?;
+        self.change(|machine, changes| machine.admit(now, changes))
+    }
+
+    fn check_not_closed(&self, word: Word, now: Instant) -> Result<(), Refused> {
+        self.refused_by_word(word, now)?;
+        self.change(|machine, changes| machine.check(now, changes))
+    }
+
+    /// Refuses while the word alone says so.
+    fn refused_by_word(&self, word: Word, now: Instant) -> Result<(), Refused> {
+        let refused = Refused::new(Reason::CircuitOpen, self.name);
+        match word.state() {
+            State::Isolated => Err(refused),
+            State::Open => {
+                // Relaxed: whoever saw the word (Acquire) sees an end at least as late as its own. A later one belongs to
+                // a later opening, and refusing by that is right too.
+                match self.open_until.load(Ordering::Relaxed) {
+                    NEVER => Err(refused),
+                    until => match until.checked_sub(self.nanos(now)) {
+                        None | Some(0) => Ok(()),
+                        Some(left) => Err(refused.with_retry_after(Duration::from_nanos(left))),
+                    },
+                }
+            }
+            State::Closed | State::HalfOpen | State::Disabled => Ok(()),
+        }
+    }
+
+    /// Counts a refusal; in shadow mode the call passes without a vote.
+    fn refuse(&self, refused: Refused, word: Word) -> Result<Permit, Refused> {
+        self.count_refusal(&refused, word);
+        if word.has(Flag::SHADOW) { Ok(Permit::void()) } else { Err(refused) }
+    }
+
+    /// Counts a call that `check` refused and that was not brought to `admit` therefore.
+    pub(crate) fn refuse_unasked(&self, refused: &Refused) {
+        self.count_refusal(refused, self.word());
+    }
+
+    fn count_refusal(&self, refused: &Refused, word: Word) {
+        // Relaxed: a counter that nobody decides by.
+        self.refused.fetch_add(1, Ordering::Relaxed);
+        crate::trace::refused(refused, word.has(Flag::SHADOW));
+    }
+
+    /// Settles what needs no time and, if it changes nothing, no lock either.
+    #[inline]
+    fn settle_by_word(&self, permit: &Permit, outcome: Outcome) -> bool {
+        let word = self.word();
+        if permit.generation != word.generation() {
+            return true; // By invariant 2 of the circuit it will not match again.
+        }
+        if outcome != Outcome::Success || word.state() != State::Closed || word.has(Flag::DATED) {
+            return false;
+        }
+        if !word.has(Flag::COUNTED) && !word.has(Flag::STREAK) {
+            return true;
+        }
+        self.settle_success(word)
+    }
+
+    /// Records a success, unless the circuit is no longer what `word` says.
+    fn settle_success(&self, word: Word) -> bool {
+        let mut machine = self.lock();
+        // The word is written under the lock only, so it is the machine's.
+        if self.word() != word {
+            return false;
+        }
+        machine.settle_success();
+        if word.has(Flag::STREAK) {
+            self.publish(&machine);
+        }
+        true
+    }
+
+    /// Does something under the lock, and tells the observers after it.
+    fn change<R>(&self, act: impl FnOnce(&mut Machine, &mut Changes) -> R) -> R {
+        let mut changes = Changes::default();
+        let result = {
+            let mut machine = self.lock();
+            let result = act(&mut machine, &mut changes);
+            self.publish(&machine);
+            result
+        };
+        if !changes.is_empty() {
+            // Relaxed: a counter that nobody decides by.
+            self.observers.tell(&changes, self.refused.load(Ordering::Relaxed));
+        }
+        result
+    }
+
+    /// Makes the word and the end of the opening those of the locked machine.
+    fn publish(&self, machine: &Machine) {
+        let word = machine.word();
+        if word.state() == State::Open {
+            let until = machine.open_until().map_or(NEVER, |until| self.nanos(until));
+            // Relaxed: the store of the word below publishes it, or the opening is the same and its end was moved.
+            self.open_until.store(until, Ordering::Relaxed);
+        }
+        // An unchanged word is not written, so that those who only read it keep it in their caches.
+        if word != self.word() {
+            // Release: pairs with the Acquire in `word`; whoever sees an open circuit sees when it ends.
+            self.word.store(word.0, Ordering::Release);
+        }
+    }
+
+    #[inline]
+    fn word(&self) -> Word {
+        // Acquire: pairs with the Release in `publish`. A stale word is a call that came before the transition.
+        Word(self.word.load(Ordering::Acquire))
+    }
+
+    fn nanos(&self, moment: Instant) -> u64 {
+        u64::try_from(moment.saturating_duration_since(self.epoch).as_nanos()).unwrap_or(NEVER)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Machine> {
+        // Nothing foreign runs under the lock, so a panic there would be a bug of ours; other calls go on all the same.
+        self.machine.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Circuit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Circuit").field("name", &self.name).field("state", &self.state()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,280 @@
+//! What can be set, and what is refused.
+
+use mainstay_core::{InvalidConfig, intern, window};
+use std::time::Duration;
+
+/// The settings of a circuit; plain data, checked once when a circuit is made of it.
+///
+/// # Defaults
+///
+/// | setting | default | allowed |
+/// | --- | --- | --- |
+/// | [`name`](Self::name) | `"circuit-breaker"` | 1 to 128 bytes |
+/// | [`window`](Self::window) | [`Window::Last(100)`](Window::Last) | as [`Window`] says |
+/// | [`failure_rate`](Self::failure_rate) | 0.5 | above 0, up to 1 |
+/// | [`minimum_calls`](Self::minimum_calls) | 20 | at least 1 |
+/// | [`slow`](Self::slow) | off | as [`Slow`] says, with a rate window |
+/// | [`open_for`](Self::open_for) | [`OpenFor::Fixed`] 30 s | as [`OpenFor`] says |
+/// | [`jitter`](Self::jitter) | 0 | 0 to 1 |
+/// | [`probes`](Self::probes) | 3 | 1 to 1,000 |
+/// | [`probe_deadline`](Self::probe_deadline) | 30 s | above 0 |
+/// | [`shadow`](Self::shadow) | off | |
+/// | [`seed`](Self::seed) | random | |
+///
+/// # Examples
+///
+/// ```
+/// use mainstay_circuit_breaker::{Circuit, Config, Window};
+/// use std::time::Duration;
+///
+/// let config = Config::default().name("payments").window(Window::Consecutive(5)).open_for(Duration::from_secs(60));
+/// assert!(Circuit::new(config).is_ok());
+///
+/// let error = Circuit::new(Config::default().failure_rate(50.0)).unwrap_err();
+/// assert_eq!(error.to_string(), "`failure_rate` is 50.0, allowed is above 0.0, up to 1.0");
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
+#[non_exhaustive]
+#[must_use]
+pub struct Config {
+    /// What refusals, logs and metrics call the circuit.
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "crate::serde::name"))]
+    pub name: &'static str,
+    /// The calls by which the service is judged.
+    pub window: Window,
+    /// From which share of failed calls on the circuit opens; also among probes.
+    #[cfg_attr(feature = "serde", serde(with = "mainstay_core::config::rate"))]
+    pub failure_rate: f64,
+    /// How many calls must be in the window before a rate says anything.
+    ///
+    /// A [`Window::Last`] that holds fewer is judged when it is full. [`Window::Consecutive`] does not look at it.
+    pub minimum_calls: u32,
+    /// Which calls are slow, and how many of them open the circuit.
+    pub slow: Option<Slow>,
+    /// How long the circuit stays open before it lets probes through.
+    pub open_for: OpenFor,
+    /// By which share of itself an open time may be shortened at random, so that many clients do not probe together.
+    #[cfg_attr(feature = "serde", serde(with = "mainstay_core::config::rate"))]
+    pub jitter: f64,
+    /// How many calls a half-open circuit lets through and is then judged by.
+    pub probes: u32,
+    /// How long a probe may be out; after that it counts as failed.
+    #[cfg_attr(feature = "serde", serde(with = "mainstay_core::config::duration"))]
+    pub probe_deadline: Duration,
+    /// Runs the whole machine and refuses nothing: what would have been refused is counted, and does not vote.
+    pub shadow: bool,
+    /// The seed of the jitter; `None` takes a random one.
+    pub seed: Option<u64>,
+}
+
+/// The calls by which a closed circuit judges its service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+pub enum Window {
+    /// Opens at this many failures in a row; at least 1. Counts nothing while all is well, and is the fastest.
+    Consecutive(u32),
+    /// The rate over this many last calls; 1 to 1,000,000, one byte each.
+    Last(u32),
+    /// The rate over the calls of this time; 10 ms to 24 h. In ten buckets: a call counts for 90 to 100 % of the time.
+    Within(#[cfg_attr(feature = "serde", serde(with = "mainstay_core::config::duration"))] Duration),
+}
+
+/// Which calls are slow, and from which share of them on the circuit opens.
+///
+/// A failure that was slow counts in both rates, a success that was slow in the slow rate only.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
+pub struct Slow {
+    /// A call that took longer than this was slow; above 0.
+    #[cfg_attr(feature = "serde", serde(with = "mainstay_core::config::duration"))]
+    pub longer_than: Duration,
+    /// The rate; above 0, up to 1.
+    #[cfg_attr(feature = "serde", serde(with = "mainstay_core::config::rate"))]
+    pub rate: f64,
+}
+
+/// How long a circuit stays open. What no clock can count to is "for ever", until an operator resets it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum OpenFor {
+    /// Each time the same; above 0.
+    Fixed(Duration),
+    /// `first`, and with each re-opening `factor` times as long, up to `max`. Closing starts over.
+    Growing {
+        /// The first open time; above 0.
+        first: Duration,
+        /// The growth; 1 to 1,000.
+        factor: f64,
+        /// The longest open time; at least `first`.
+        max: Duration,
+    },
+}
+
+impl From<Duration> for OpenFor {
+    fn from(time: Duration) -> Self {
+        Self::Fixed(time)
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            name: "circuit-breaker",
+            window: Window::Last(100),
+            failure_rate: 0.5,
+            minimum_calls: 20,
+            slow: None,
+            open_for: OpenFor::Fixed(Duration::from_secs(30)),
+            jitter: 0.0,
+            probes: 3,
+            probe_deadline: Duration::from_secs(30),
+            shadow: false,
+            seed: None,
+        }
+    }
+}
+
+impl Config {
+    /// Sets [`name`](Self#structfield.name). Equal names share one string, which is kept for the life of the process.
+    pub fn name(mut self, name: &str) -> Self {
+        self.name = intern(name);
+        self
+    }
+
+    /// Sets [`window`](Self#structfield.window).
+    pub const fn window(mut self, window: Window) -> Self {
+        self.window = window;
+        self
+    }
+
+    /// Sets [`failure_rate`](Self#structfield.failure_rate).
+    pub const fn failure_rate(mut self, rate: f64) -> Self {
+        self.failure_rate = rate;
+        self
+    }
+
+    /// Sets [`minimum_calls`](Self#structfield.minimum_calls).
+    pub const fn minimum_calls(mut self, calls: u32) -> Self {
+        self.minimum_calls = calls;
+        self
+    }
+
+    /// Sets [`slow`](Self#structfield.slow): calls that take longer than `longer_than` open the circuit from `rate` on.
+    pub const fn slow(mut self, longer_than: Duration, rate: f64) -> Self {
+        self.slow = Some(Slow { longer_than, rate });
+        self
+    }
+
+    /// Sets [`open_for`](Self#structfield.open_for): a `Duration`, or an [`OpenFor`].
+    pub fn open_for(mut self, time: impl Into<OpenFor>) -> Self {
+        self.open_for = time.into();
+        self
+    }
+
+    /// Sets [`jitter`](Self#structfield.jitter).
+    pub const fn jitter(mut self, share: f64) -> Self {
+        self.jitter = share;
+        self
+    }
+
+    /// Sets [`probes`](Self#structfield.probes).
+    pub const fn probes(mut self, probes: u32) -> Self {
+        self.probes = probes;
+        self
+    }
+
+    /// Sets [`probe_deadline`](Self#structfield.probe_deadline).
+    pub const fn probe_deadline(mut self, deadline: Duration) -> Self {
+        self.probe_deadline = deadline;
+        self
+    }
+
+    /// Sets [`shadow`](Self#structfield.shadow).
+    pub const fn shadow(mut self, shadow: bool) -> Self {
+        self.shadow = shadow;
+        self
+    }
+
+    /// Sets [`seed`](Self#structfield.seed).
+    pub const fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// Checks every setting.
+    pub(crate) fn check(&self) -> Result<(), InvalidConfig> {
+        if !(1..=128).contains(&self.name.len()) {
+            return Err(InvalidConfig::new("name", self.name, "1 to 128 bytes"));
+        }
+        self.window.check()?;
+        InvalidConfig::check_rate("failure_rate", self.failure_rate)?;
+        InvalidConfig::check("minimum_calls", self.minimum_calls, 1..=u32::MAX)?;
+        if let Some(slow) = self.slow {
+            slow.check(self.window)?;
+        }
+        self.open_for.check()?;
+        InvalidConfig::check("jitter", self.jitter, 0.0..=1.0)?;
+        InvalidConfig::check("probes", self.probes, 1..=1_000)?;
+        check_above_zero("probe_deadline", self.probe_deadline)
+    }
+}
+
+impl Window {
+    fn check(self) -> Result<(), InvalidConfig> {
+        type Span = window::TimeSpan<window::Counts>;
+        match self {
+            Self::Consecutive(failures) => InvalidConfig::check("window.consecutive", failures, 1..=u32::MAX),
+            Self::Last(calls) => InvalidConfig::check("window.last", calls, 1..=window::LastCalls::MAX),
+            Self::Within(span) => InvalidConfig::check("window.within", span, Span::MIN..=Span::MAX),
+        }
+    }
+
+    /// Whether what one remembers serves the other; a row of failures is the same row, whatever length opens.
+    pub(crate) fn has_shape_of(self, other: Self) -> bool {
+        self == other || matches!((self, other), (Self::Consecutive(_), Self::Consecutive(_)))
+    }
+}
+
+impl Slow {
+    fn check(self, window: Window) -> Result<(), InvalidConfig> {
+        if let Window::Consecutive(_) = window {
+            return Err(InvalidConfig::new("slow", self, "only with the windows that have rates, `Last` and `Within`"));
+        }
+        check_above_zero("slow.longer_than", self.longer_than)?;
+        InvalidConfig::check_rate("slow.rate", self.rate)
+    }
+}
+
+impl OpenFor {
+    fn check(self) -> Result<(), InvalidConfig> {
+        match self {
+            Self::Fixed(time) => check_above_zero("open_for", time),
+            Self::Growing { first, factor, max } => {
+                check_above_zero("open_for.first", first)?;
+                InvalidConfig::check("open_for.factor", factor, 1.0..=1_000.0)?;
+                InvalidConfig::check("open_for.max", max, first..=Duration::MAX)
+            }
+        }
+    }
+
+    /// The open time after this many re-openings in a row: `min(first · factor^reopenings, max)`.
+    pub(crate) fn after(self, reopenings: u32) -> Duration {
+        match self {
+            Self::Fixed(time) => time,
+            Self::Growing { first, factor, max } => {
+                let growth = factor.powi(i32::try_from(reopenings).unwrap_or(i32::MAX));
+                Duration::try_from_secs_f64(first.as_secs_f64() * growth).map_or(max, |time| time.min(max))
+            }
+        }
+    }
+}
+
+fn check_above_zero(field: &'static str, time: Duration) -> Result<(), InvalidConfig> {
+    if time.is_zero() {
+        return Err(InvalidConfig::new(field, time, "above 0"));
+    }
+    Ok(())
+}

@@ -1,0 +1,92 @@
+//! A permit that settles itself.
+
+use crate::{
+    circuit::Circuit,
+    clock::Clock,
+    permit::{Outcome, Permit},
+};
+use mainstay_core::Refused;
+use std::{fmt, mem, ops::Deref};
+
+/// The right to make one call, which settles itself: as abandoned when dropped, as failed when the call panics.
+///
+/// Time is tokio's. `H` is whatever leads to the circuit: `&Circuit`, `Arc<Circuit>`, `&'static Circuit`.
+///
+/// ```
+/// use mainstay_circuit_breaker::{Circuit, Config, Guard, Outcome};
+///
+/// let circuit = Circuit::new(Config::default())?;
+///
+/// let guard = Guard::admit(&circuit).expect("the circuit is closed");
+/// guard.settle(Outcome::Success);
+///
+/// drop(Guard::admit(&circuit));
+///
+/// let snapshot = circuit.snapshot();
+/// assert_eq!((snapshot.votes.calls, snapshot.abandoned), (1, 1));
+/// # Ok::<(), mainstay_core::InvalidConfig>(())
+/// ```
+#[must_use = "a guard that is dropped is an abandoned call"]
+#[clippy::has_significant_drop]
+pub struct Guard<H: Deref<Target = Circuit>> {
+    circuit: H,
+    permit: Option<Permit>,
+}
+
+impl<H: Deref<Target = Circuit>> Guard<H> {
+    /// Asks the circuit for a call.
+    ///
+    /// # Errors
+    ///
+    /// The refusal.
+    pub fn admit(circuit: H) -> Result<Self, Refused> {
+        let permit = circuit.admit(Clock)?;
+        Ok(Self::new(circuit, permit))
+    }
+
+    pub(crate) const fn new(circuit: H, permit: Permit) -> Self {
+        Self { circuit, permit: Some(permit) }
+    }
+
+    /// Reports how the call ended.
+    pub fn settle(mut self, outcome: Outcome) {
+        self.settle_once(outcome);
+    }
+
+    /// Runs a part of the call; if it panics, the call has failed.
+    ///
+    /// `std::thread::panicking` would not do: it is true as well where a future is dropped while something else unwinds.
+    pub fn run<R>(&mut self, part: impl FnOnce() -> R) -> R {
+        let scope = PanicScope(self);
+        let result = part();
+        mem::forget(scope);
+        result
+    }
+
+    pub(crate) fn settle_once(&mut self, outcome: Outcome) {
+        if let Some(permit) = self.permit.take() {
+            self.circuit.settle(permit, outcome, Clock);
+        }
+    }
+}
+
+impl<H: Deref<Target = Circuit>> Drop for Guard<H> {
+    fn drop(&mut self) {
+        self.settle_once(Outcome::Abandoned);
+    }
+}
+
+impl<H: Deref<Target = Circuit>> fmt::Debug for Guard<H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Guard").field("circuit", &*self.circuit).field("permit", &self.permit).finish()
+    }
+}
+
+/// Dropped only while what it guards unwinds.
+struct PanicScope<'a, H: Deref<Target = Circuit>>(&'a mut Guard<H>);
+
+impl<H: Deref<Target = Circuit>> Drop for PanicScope<'_, H> {
+    fn drop(&mut self) {
+        self.0.settle_once(Outcome::Failure);
+    }
+}

@@ -1,0 +1,35 @@
+#![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+#![doc(test(attr(deny(warnings))))]
+
+mod circuit;
+mod clock;
+mod config;
+mod future;
+mod guard;
+mod layer;
+mod machine;
+mod observe;
+mod permit;
+mod probes;
+mod recent;
+#[cfg(feature = "serde")]
+mod serde;
+mod service;
+mod shell;
+mod status;
+mod sync;
+mod trace;
+mod word;
+
+pub use self::{
+    circuit::Circuit,
+    clock::Clock,
+    config::{Config, OpenFor, Slow, Window},
+    future::ResponseFuture,
+    guard::Guard,
+    layer::CircuitBreakerLayer,
+    permit::{Outcome, Permit},
+    service::CircuitBreaker,
+    status::{Snapshot, State, Status},
+};

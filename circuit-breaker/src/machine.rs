@@ -1,0 +1,351 @@
+//! The state machine: no lock, no clock, no output.
+
+use crate::{
+    config::Config,
+    permit::{Outcome, Permit},
+    probes::{ProbeId, Probes},
+    recent::{self, Recent},
+    status::{Cause, Change, Changes, State, Status},
+    word::{Flag, Word},
+};
+use mainstay_core::{
+    InvalidConfig, Reason, Refused,
+    window::{Counts, Vote},
+};
+use rand::{RngExt, SeedableRng, rngs::SmallRng};
+use std::{
+    hash::{BuildHasher, RandomState},
+    time::{Duration, Instant},
+};
+
+/// States and transitions of a circuit.
+///
+/// # Invariants
+///
+/// 1. Each transition raises `generation`; a result admitted under an earlier one changes nothing.
+/// 2. While half-open, votes and probes that are out are together at most `config.probes`, so at most that many calls are
+///    unsettled. (After a live change to fewer, none is sent until this holds again.)
+/// 3. While half-open, the votes so far neither re-open nor close: a vote that decides also makes the transition.
+/// 4. The circuit opens only when a failure, a slow call or an abandoned call is recorded, or a probe's deadline passes.
+#[derive(Debug)]
+pub(crate) struct Machine {
+    config: Config,
+    phase: Phase,
+    generation: u64,
+    recent: Recent,
+    probes: Probes,
+    reopenings: u32,
+    rng: SmallRng,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Phase {
+    Closed,
+    Open(Opening),
+    HalfOpen,
+    Isolated,
+    Disabled,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Opening {
+    since: Instant,
+    /// Drawn once per opening, so that a live change of the open time does not draw again.
+    draw: f64,
+    /// `None` if no clock counts that far.
+    until: Option<Instant>,
+}
+
+impl Machine {
+    /// A closed circuit.
+    pub(crate) fn new(config: Config, now: Instant) -> Result<Self, InvalidConfig> {
+        config.check()?;
+        Ok(Self {
+            phase: Phase::Closed,
+            generation: 0,
+            recent: Recent::new(config.window, now)?,
+            probes: Probes::with_room(config.probes),
+            reopenings: 0,
+            rng: SmallRng::seed_from_u64(config.seed.unwrap_or_else(random_seed)),
+            config,
+        })
+    }
+
+    pub(crate) const fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The configuration for a circuit like this one; a given seed becomes another one, or the two would jitter alike.
+    pub(crate) fn config_for_another(&mut self) -> Config {
+        Config { seed: self.config.seed.map(|_| self.rng.random()), ..self.config.clone() }
+    }
+
+    // ===== seen from outside =====
+
+    pub(crate) const fn state(&self) -> State {
+        match self.phase {
+            Phase::Closed => State::Closed,
+            Phase::Open(_) => State::Open,
+            Phase::HalfOpen => State::HalfOpen,
+            Phase::Isolated => State::Isolated,
+            Phase::Disabled => State::Disabled,
+        }
+    }
+
+    pub(crate) const fn word(&self) -> Word {
+        let timed = self.config.slow.is_some();
+        let counted = self.recent.counts_successes();
+        Word::new(self.state(), self.generation)
+            .with(Flag::TIMED, timed)
+            .with(Flag::DATED, timed || self.recent.needs_time())
+            .with(Flag::COUNTED, counted)
+            .with(Flag::STREAK, !counted && !self.recent.is_spotless())
+            .with(Flag::SHADOW, self.config.shadow)
+    }
+
+    /// When the current opening is over; `None` if never, or if there is none.
+    pub(crate) const fn open_until(&self) -> Option<Instant> {
+        match self.phase {
+            Phase::Open(opening) => opening.until,
+            _ => None,
+        }
+    }
+
+    pub(crate) const fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    pub(crate) const fn reopenings(&self) -> u32 {
+        self.reopenings
+    }
+
+    pub(crate) fn probes_out(&self) -> u32 {
+        if matches!(self.phase, Phase::HalfOpen) { self.probes.out() } else { 0 }
+    }
+
+    pub(crate) fn votes(&mut self, now: Instant) -> Counts {
+        if matches!(self.phase, Phase::HalfOpen) { self.probes.votes() } else { self.recent.votes(now) }
+    }
+
+    pub(crate) fn abandoned(&mut self, now: Instant) -> u64 {
+        self.recent.abandoned(now)
+    }
+
+    // ===== calls =====
+
+    /// Admits a call, or says when to come back.
+    pub(crate) fn admit(&mut self, now: Instant, changes: &mut Changes) -> Result<Permit, Refused> {
+        self.check(now, changes)?;
+        Ok(match self.phase {
+            // ## Closed => Closed
+            Phase::Closed => self.permit(None, now),
+            // ## Open => HalfOpen: the open time is over, and this call is the first probe.
+            Phase::Open(_) => {
+                self.half_open(changes);
+                self.send_probe(now)
+            }
+            // ## HalfOpen => HalfOpen
+            Phase::HalfOpen => self.send_probe(now),
+            Phase::Isolated | Phase::Disabled => Permit::void(),
+        })
+    }
+
+    /// Whether a call would be admitted now; takes nothing.
+    pub(crate) fn check(&mut self, now: Instant, changes: &mut Changes) -> Result<(), Refused> {
+        self.expire_probes(now, changes);
+        match self.phase {
+            Phase::Closed | Phase::Disabled => Ok(()),
+            Phase::Open(Opening { until, .. }) => match until {
+                Some(until) if now >= until => Ok(()),
+                until => Err(self.refused(until, now)),
+            },
+            Phase::HalfOpen if self.probes.have_room(self.config.probes) => Ok(()),
+            Phase::HalfOpen => Err(self.refused(self.probes.next_deadline(), now)),
+            Phase::Isolated => Err(self.refused(None, now)),
+        }
+    }
+
+    /// Records how an admitted call ended.
+    pub(crate) fn settle(&mut self, permit: &Permit, outcome: Outcome, now: Instant, changes: &mut Changes) {
+        self.expire_probes(now, changes);
+        if permit.generation != self.generation {
+            return;
+        }
+        let vote = self.vote(permit, outcome, now);
+        match self.phase {
+            Phase::Closed => self.settle_call(vote, outcome, now, changes),
+            Phase::HalfOpen => self.settle_probe(permit.probe, vote, now, changes),
+            Phase::Open(_) | Phase::Isolated | Phase::Disabled => {}
+        }
+    }
+
+    /// Records a success of the current generation whose time does not matter.
+    #[inline]
+    pub(crate) fn settle_success(&mut self) {
+        self.recent.success();
+    }
+
+    // ## Closed => (Closed | Open)
+    fn settle_call(&mut self, vote: Option<Vote>, outcome: Outcome, now: Instant, changes: &mut Changes) {
+        let cause = match vote {
+            Some(vote) => {
+                self.recent.vote(vote, now);
+                if vote == Vote::default() { None } else { self.recent.trips(&self.config, now) }
+            }
+            None if outcome == Outcome::Abandoned => {
+                self.recent.abandon(now);
+                self.recent.all_abandoned(&self.config, now).then_some(Cause::AllAbandoned)
+            }
+            None => None,
+        };
+        if let Some(cause) = cause {
+            self.open(cause, now, changes);
+        }
+    }
+
+    // ## HalfOpen => (HalfOpen | Open | Closed)
+    fn settle_probe(&mut self, probe: Option<ProbeId>, vote: Option<Vote>, now: Instant, changes: &mut Changes) {
+        // A probe that is not out any more has voted by its deadline.
+        let taken_back = probe.is_some_and(|probe| self.probes.take_back(probe));
+        if let (true, Some(vote)) = (taken_back, vote) {
+            self.count_probe(vote, now, changes);
+        }
+    }
+
+    // ## HalfOpen => (HalfOpen | Open)
+    fn expire_probes(&mut self, now: Instant, changes: &mut Changes) {
+        while let Phase::HalfOpen = self.phase
+            && let Some(deadline) = self.probes.expire(now)
+        {
+            let slow = self.config.slow.is_some_and(|slow| self.config.probe_deadline > slow.longer_than);
+            self.count_probe(Vote { failed: true, slow }, deadline, changes);
+        }
+    }
+
+    fn count_probe(&mut self, vote: Vote, at: Instant, changes: &mut Changes) {
+        self.probes.vote(vote);
+        let votes = self.probes.votes();
+        let probes = self.config.probes.into();
+        // Against all probes, not only the settled ones: so it is reached as soon as no later success can change it.
+        let cause = recent::exceeded(Counts { calls: probes, ..votes }, &self.config);
+        if let Some(cause) = cause {
+            self.reopenings = self.reopenings.saturating_add(1);
+            self.open(cause, at, changes);
+        } else if votes.calls >= probes {
+            self.close(Cause::ProbesSucceeded, changes);
+        }
+    }
+
+    fn vote(&self, permit: &Permit, outcome: Outcome, now: Instant) -> Option<Vote> {
+        let failed = match outcome {
+            Outcome::Success => false,
+            Outcome::Failure => true,
+            Outcome::Ignored | Outcome::Abandoned => return None,
+        };
+        let slow = self.config.slow.zip(permit.started);
+        let slow = slow.is_some_and(|(slow, started)| now.saturating_duration_since(started) > slow.longer_than);
+        Some(Vote { failed, slow })
+    }
+
+    fn send_probe(&mut self, now: Instant) -> Permit {
+        let probe = self.probes.send(now.checked_add(self.config.probe_deadline));
+        self.permit(Some(probe), now)
+    }
+
+    fn permit(&self, probe: Option<ProbeId>, now: Instant) -> Permit {
+        Permit { generation: self.generation, probe, started: self.config.slow.map(|_| now) }
+    }
+
+    fn refused(&self, until: Option<Instant>, now: Instant) -> Refused {
+        let refused = Refused::new(Reason::CircuitOpen, self.config.name);
+        until.map_or(refused, |until| refused.with_retry_after(until.saturating_duration_since(now)))
+    }
+
+    // ===== transitions =====
+
+    fn open(&mut self, cause: Cause, at: Instant, changes: &mut Changes) {
+        let draw = self.rng.random();
+        let opening = Opening { since: at, draw, until: None };
+        self.enter(Phase::Open(Opening { until: self.end_of(opening), ..opening }), cause, changes);
+    }
+
+    fn half_open(&mut self, changes: &mut Changes) {
+        self.probes.clear();
+        self.enter(Phase::HalfOpen, Cause::OpenTimeOver, changes);
+    }
+
+    fn close(&mut self, cause: Cause, changes: &mut Changes) {
+        self.recent.clear();
+        self.reopenings = 0;
+        self.enter(Phase::Closed, cause, changes);
+    }
+
+    fn enter(&mut self, phase: Phase, cause: Cause, changes: &mut Changes) {
+        let from = self.state();
+        self.phase = phase;
+        self.generation = self.generation.saturating_add(1).min(Word::MAX_GENERATION);
+        changes.push(Change { from, to: Status { state: self.state(), generation: self.generation }, cause });
+    }
+
+    fn end_of(&self, opening: Opening) -> Option<Instant> {
+        let time = self.config.open_for.after(self.reopenings);
+        opening.since.checked_add(shortened(time, self.config.jitter * opening.draw))
+    }
+
+    // ===== operators =====
+
+    /// Refuses everything until reset.
+    pub(crate) fn isolate(&mut self, changes: &mut Changes) {
+        if !matches!(self.phase, Phase::Isolated) {
+            self.enter(Phase::Isolated, Cause::Operator, changes);
+        }
+    }
+
+    /// Admits everything and counts nothing until reset.
+    pub(crate) fn disable(&mut self, changes: &mut Changes) {
+        if !matches!(self.phase, Phase::Disabled) {
+            self.enter(Phase::Disabled, Cause::Operator, changes);
+        }
+    }
+
+    /// Closes the circuit and forgets the past, also if it is closed already.
+    pub(crate) fn reset(&mut self, changes: &mut Changes) {
+        self.close(Cause::Operator, changes);
+    }
+
+    /// Takes another configuration; phase, generation and the probes that are out stay.
+    pub(crate) fn reconfigure(&mut self, config: Config, now: Instant) -> Result<(), InvalidConfig> {
+        config.check()?;
+        if config.name != self.config.name {
+            return Err(InvalidConfig::new("name", config.name, format!("`{}`, which it had", self.config.name)));
+        }
+        if !self.config.window.has_shape_of(config.window) {
+            self.recent = Recent::new(config.window, now)?;
+        }
+        self.probes.make_room(config.probes);
+        // The votes were cast under other rules. Invariant 3 holds again, and so no vote is decisive by itself.
+        let same_rules = (config.probes, config.failure_rate, config.slow)
+            == (self.config.probes, self.config.failure_rate, self.config.slow);
+        if !same_rules {
+            self.probes.clear_votes();
+        }
+        self.config = config;
+        if let Phase::Open(opening) = self.phase {
+            self.phase = Phase::Open(Opening { until: self.end_of(opening), ..opening });
+        }
+        Ok(())
+    }
+}
+
+/// `time` without this share of it. With no share to lose it stays exact, and nothing overflows.
+fn shortened(time: Duration, share: f64) -> Duration {
+    if share <= 0.0 {
+        return time;
+    }
+    Duration::try_from_secs_f64(time.as_secs_f64() * (1.0 - share)).map_or(time, |shorter| shorter.min(time))
+}
+
+/// Jitter needs a different number in each process, not a secret one.
+fn random_seed() -> u64 {
+    RandomState::new().hash_one(0)
+}

@@ -1,0 +1,56 @@
+//! The right to make one call, and how the call ended.
+
+use crate::{probes::ProbeId, word::Word};
+use mainstay_core::Class;
+use std::time::Instant;
+
+/// The right to make one call; a plain token.
+///
+/// Whoever holds it settles it, by [`Circuit::settle`](crate::Circuit::settle) on the circuit that gave it. A permit that
+/// is dropped unsettled is a call without a vote; if it was a probe, its slot stays taken until the probe's deadline. A
+/// [`Guard`](crate::Guard) settles by itself.
+#[derive(Debug)]
+#[must_use = "an admitted call has to be settled"]
+pub struct Permit {
+    pub(crate) generation: u64,
+    pub(crate) probe: Option<ProbeId>,
+    pub(crate) started: Option<Instant>,
+}
+
+/// How an admitted call ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The service works.
+    Success,
+    /// The service does not work.
+    Failure,
+    /// The end says nothing about the service.
+    Ignored,
+    /// Nobody waited for the end.
+    Abandoned,
+}
+
+impl Permit {
+    /// No generation has this number, so what is settled with it changes nothing.
+    const VOID: u64 = Word::MAX_GENERATION + 1;
+
+    /// A permit whose call does not vote.
+    pub(crate) const fn void() -> Self {
+        Self { generation: Self::VOID, probe: None, started: None }
+    }
+
+    /// Whether the call is a probe of a half-open circuit.
+    pub const fn is_probe(&self) -> bool {
+        self.probe.is_some()
+    }
+}
+
+impl From<Class> for Outcome {
+    fn from(class: Class) -> Self {
+        match class {
+            Class::Success => Self::Success,
+            Class::Failure(_) => Self::Failure,
+            Class::Ignored => Self::Ignored,
+        }
+    }
+}

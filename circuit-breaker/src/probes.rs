@@ -1,0 +1,99 @@
+//! The probes of one half-open phase.
+
+use mainstay_core::window::{Counts, Vote};
+use std::{collections::VecDeque, num::NonZeroU32, time::Instant};
+
+/// The number of a probe within its half-open phase.
+pub(crate) type ProbeId = NonZeroU32;
+
+/// Which probes are out, until when, and how the others voted.
+///
+/// # Invariants
+///
+/// 1. `out` is sorted by deadline; `None`, which no clock reaches, is last.
+/// 2. A probe is in `out` from its admission until it settles or its deadline passes, whichever is first. So it votes at
+///    most once.
+#[derive(Debug, Default)]
+pub(crate) struct Probes {
+    out: VecDeque<(ProbeId, Option<Instant>)>,
+    votes: Counts,
+    last_id: u32,
+}
+
+impl Probes {
+    /// Room for this many without allocating.
+    pub(crate) fn with_room(probes: u32) -> Self {
+        Self { out: VecDeque::with_capacity(probes as usize), ..Self::default() }
+    }
+
+    /// Room for this many, if there was room for fewer.
+    pub(crate) fn make_room(&mut self, probes: u32) {
+        self.out.reserve((probes as usize).saturating_sub(self.out.len()));
+    }
+
+    /// Starts a new phase.
+    pub(crate) fn clear(&mut self) {
+        self.out.clear();
+        self.votes = Counts::default();
+        self.last_id = 0;
+    }
+
+    /// Forgets the votes; the probes that are out stay out.
+    pub(crate) fn clear_votes(&mut self) {
+        self.votes = Counts::default();
+    }
+
+    /// Whether one more may pass: votes and probes that are out are together fewer than `limit`.
+    pub(crate) fn have_room(&self, limit: u32) -> bool {
+        self.out.len() as u64 + self.votes.calls < limit.into()
+    }
+
+    /// Sends out a probe.
+    pub(crate) fn send(&mut self, deadline: Option<Instant>) -> ProbeId {
+        self.last_id = self.last_id.wrapping_add(1).max(1);
+        let id = NonZeroU32::new(self.last_id).unwrap_or(NonZeroU32::MIN);
+        let at = self.out.partition_point(|&(_, other)| !later(other, deadline));
+        self.out.insert(at, (id, deadline));
+        id
+    }
+
+    /// Takes a probe back; `false` if it is not out any more.
+    pub(crate) fn take_back(&mut self, id: ProbeId) -> bool {
+        let found = self.out.iter().position(|&(other, _)| other == id);
+        found.and_then(|at| self.out.remove(at)).is_some()
+    }
+
+    /// Takes back the first probe whose deadline has passed, and says when that was.
+    pub(crate) fn expire(&mut self, now: Instant) -> Option<Instant> {
+        let deadline = self.next_deadline().filter(|&deadline| deadline <= now)?;
+        self.out.pop_front();
+        Some(deadline)
+    }
+
+    /// When the first probe that is out expires.
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        self.out.front().and_then(|&(_, deadline)| deadline)
+    }
+
+    /// Counts the vote of a probe that was taken back.
+    pub(crate) fn vote(&mut self, vote: Vote) {
+        self.votes += vote.into();
+    }
+
+    pub(crate) const fn votes(&self) -> Counts {
+        self.votes
+    }
+
+    pub(crate) fn out(&self) -> u32 {
+        u32::try_from(self.out.len()).unwrap_or(u32::MAX)
+    }
+}
+
+/// Whether deadline `a` is later than `b`, where `None` is never.
+fn later(a: Option<Instant>, b: Option<Instant>) -> bool {
+    match (a, b) {
+        (Some(a), Some(b)) => a > b,
+        (None, Some(_)) => true,
+        (_, None) => false,
+    }
+}

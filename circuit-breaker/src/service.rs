@@ -1,0 +1,172 @@
+//! The service: whether the caller was told to go on.
+
+use crate::{circuit::Circuit, clock::Clock, future::ResponseFuture, guard::Guard, permit::Outcome};
+use mainstay_core::{Classify, Refusable, Refused};
+use std::{
+    fmt, mem,
+    ops::Deref,
+    task::{Context, Poll},
+};
+use tower_service::Service;
+
+/// Refuses calls while the service behind it is failing.
+///
+/// # Readiness
+///
+/// While the circuit refuses, this is ready at once *without* asking the inner service, and `call` refuses: a dead service
+/// must not make callers wait for the word no. Otherwise it is ready when the inner service is. Admission happens in
+/// `call`, since a caller may sit on its readiness for ever and must not sit on the only probe slot. So a call can also be
+/// refused after the inner service was found ready; what the inner service reserved stays reserved for the next call, or
+/// until this service is dropped.
+///
+/// Once ready it stays ready: a caller that was told to come and be refused is refused, unless it asks again and by then
+/// the circuit admits calls and the inner service is ready.
+///
+/// An error of the inner `poll_ready` is passed on, and counts like an error of a call. Readiness is not cloned.
+///
+/// # Cancel safety
+///
+/// Nothing is held between `poll_ready` and `call`. A response future that is dropped early is an *abandoned* call: it
+/// does not vote, and a probe gives its slot back.
+///
+/// # Panics
+///
+/// `call` panics unless `poll_ready` has returned ready on this very value since the last call.
+///
+/// A panic of the inner service counts as a failure and goes on to the caller.
+pub struct CircuitBreaker<S, H, C> {
+    inner: S,
+    circuit: H,
+    classify: C,
+    turn: Turn,
+}
+
+/// What the next `call` was told.
+#[derive(Clone, Copy, Debug)]
+enum Turn {
+    Unready,
+    Refuse(Refused),
+    Forward,
+}
+
+impl<S, H, C> CircuitBreaker<S, H, C> {
+    pub(crate) const fn new(inner: S, circuit: H, classify: C) -> Self {
+        Self { inner, circuit, classify, turn: Turn::Unready }
+    }
+
+    /// The inner service.
+    pub const fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    /// The inner service.
+    pub const fn get_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
+
+    /// Takes the circuit breaker away.
+    pub fn into_inner(self) -> S {
+        self.inner
+    }
+
+    /// The circuit, to look at and to command.
+    pub fn handle(&self) -> H
+    where
+        H: Clone,
+    {
+        self.circuit.clone()
+    }
+}
+
+impl<S, H, C, Req> Service<Req> for CircuitBreaker<S, H, C>
+where
+    S: Service<Req>,
+    S::Error: Refusable,
+    H: Deref<Target = Circuit> + Clone,
+    C: Classify<S::Response, S::Error> + Clone,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = ResponseFuture<S::Future, H, C>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        let before = mem::replace(&mut self.turn, Turn::Unready);
+        if let Err(refused) = self.circuit.check(Clock) {
+            self.turn = Turn::Refuse(refused);
+            return Poll::Ready(Ok(()));
+        }
+        let scope = UnreadyScope(&self.circuit);
+        let ready = self.inner.poll_ready(cx);
+        mem::forget(scope);
+        match ready {
+            Poll::Ready(Ok(())) => self.turn = Turn::Forward,
+            Poll::Ready(Err(ref error)) => {
+                report_unready(&self.circuit, self.classify.judge(Err(error)).into());
+            }
+            // We have said ready before. The inner service will wake a caller that asks again.
+            Poll::Pending if matches!(before, Turn::Refuse(_)) => {
+                self.turn = before;
+                return Poll::Ready(Ok(()));
+            }
+            // The inner service will wake us.
+            Poll::Pending => {}
+        }
+        ready
+    }
+
+    #[track_caller]
+    fn call(&mut self, request: Req) -> Self::Future {
+        let admitted = match mem::replace(&mut self.turn, Turn::Unready) {
+            Turn::Unready => panic!("`call` needs a `poll_ready` that returned ready"),
+            Turn::Refuse(refused) => {
+                self.circuit.refuse_unasked(&refused);
+                Err(refused)
+            }
+            Turn::Forward => self.circuit.admit(Clock),
+        };
+        match admitted {
+            Err(refused) => ResponseFuture::refused(refused),
+            Ok(permit) => {
+                let mut guard = Guard::new(self.circuit.clone(), permit);
+                let inner = guard.run(|| self.inner.call(request));
+                ResponseFuture::admitted(inner, guard, self.classify.clone())
+            }
+        }
+    }
+}
+
+/// Counts a service that failed before it could be called, if the circuit would have admitted a call.
+fn report_unready(circuit: &Circuit, outcome: Outcome) {
+    if outcome == Outcome::Failure
+        && circuit.check(Clock).is_ok()
+        && let Ok(permit) = circuit.admit(Clock)
+    {
+        circuit.settle(permit, outcome, Clock);
+    }
+}
+
+/// Dropped only while the inner `poll_ready` unwinds.
+struct UnreadyScope<'a>(&'a Circuit);
+
+impl Drop for UnreadyScope<'_> {
+    fn drop(&mut self) {
+        report_unready(self.0, Outcome::Failure);
+    }
+}
+
+impl<S: Clone, H: Clone, C: Clone> Clone for CircuitBreaker<S, H, C> {
+    fn clone(&self) -> Self {
+        // A clone of the inner service has to be polled ready itself.
+        Self::new(self.inner.clone(), self.circuit.clone(), self.classify.clone())
+    }
+}
+
+impl<S: fmt::Debug, H: Deref<Target = Circuit>, C> fmt::Debug for CircuitBreaker<S, H, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CircuitBreaker")
+            .field("inner", &self.inner)
+            .field("circuit", &*self.circuit)
+            .field("turn", &self.turn)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,137 @@
+//! What can be seen of a circuit from outside.
+
+use mainstay_core::window::Counts;
+use std::{fmt, time::Duration};
+
+/// The state of a circuit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum State {
+    /// Calls pass, and are counted.
+    Closed,
+    /// Calls are refused until the open time is over.
+    Open,
+    /// A few probes pass; the rest is refused until they have decided.
+    HalfOpen,
+    /// Everything is refused until an operator resets the circuit.
+    Isolated,
+    /// Everything passes and nothing is counted until an operator resets the circuit.
+    Disabled,
+}
+
+/// The latest state, as a watcher sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// The state.
+    pub state: State,
+    /// The number of transitions so far.
+    pub generation: u64,
+}
+
+/// A circuit at one moment.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Snapshot {
+    /// The configured name.
+    pub name: &'static str,
+    /// The state.
+    pub state: State,
+    /// The number of transitions so far; results of calls admitted under an earlier one change nothing.
+    pub generation: u64,
+    /// The votes in the window; of the probes, while half-open. While open, those that opened the circuit, as far as they
+    /// are still in the window. With [`Window::Consecutive`](crate::Window::Consecutive), the failures in a row.
+    pub votes: Counts,
+    /// Calls in the window that were cancelled before they ended.
+    pub abandoned: u64,
+    /// Probes that are out.
+    pub probes: u32,
+    /// How often the circuit opened again since it was last closed.
+    pub reopenings: u32,
+    /// How long until asking again can help, as a refusal would say now; `None` if calls are admitted, or if only an
+    /// operator can help.
+    pub retry_after: Option<Duration>,
+    /// Calls refused since the circuit was made. In shadow mode, those that would have been.
+    pub refused: u64,
+}
+
+/// Why a transition happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cause {
+    ConsecutiveFailures,
+    FailureRate,
+    SlowRate,
+    AllAbandoned,
+    OpenTimeOver,
+    ProbesSucceeded,
+    Operator,
+}
+
+/// One transition, to be told to those outside once the lock is released.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Change {
+    pub(crate) from: State,
+    pub(crate) to: Status,
+    pub(crate) cause: Cause,
+}
+
+/// The transitions of one operation: at most two, as when a probe's deadline re-opened a circuit whose open time is over
+/// too.
+#[derive(Debug, Default)]
+pub(crate) struct Changes {
+    first: Option<Change>,
+    second: Option<Change>,
+}
+
+impl Changes {
+    pub(crate) fn push(&mut self, change: Change) {
+        debug_assert!(self.second.is_none(), "an operation makes at most two transitions");
+        if self.first.is_none() {
+            self.first = Some(change);
+        } else {
+            self.second = Some(change);
+        }
+    }
+
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.first.is_none()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Change> {
+        self.first.iter().chain(&self.second)
+    }
+}
+
+impl State {
+    #[cfg_attr(not(any(feature = "metrics", test)), expect(dead_code, reason = "labels are for metrics"))]
+    pub(crate) const ALL: [Self; 5] = [Self::Closed, Self::Open, Self::HalfOpen, Self::Isolated, Self::Disabled];
+
+    /// The state in lower case, as in logs and labels.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Open => "open",
+            Self::HalfOpen => "half_open",
+            Self::Isolated => "isolated",
+            Self::Disabled => "disabled",
+        }
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ConsecutiveFailures => "failures in a row",
+            Self::FailureRate => "failure rate",
+            Self::SlowRate => "slow-call rate",
+            Self::AllAbandoned => "every call was abandoned",
+            Self::OpenTimeOver => "the open time is over",
+            Self::ProbesSucceeded => "probes succeeded",
+            Self::Operator => "an operator",
+        })
+    }
+}

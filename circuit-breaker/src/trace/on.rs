@@ -1,0 +1,23 @@
+//! Events through `tracing`.
+
+use crate::status::{Change, State};
+use mainstay_core::Refused;
+use tracing::{debug, info, warn};
+
+pub(crate) fn changed(name: &'static str, change: &Change) {
+    let Change { from, to, cause } = change;
+    let generation = to.generation;
+    match to.state {
+        State::Open => warn!(circuit = name, %from, %cause, generation, "circuit opened"),
+        State::Closed => info!(circuit = name, %from, %cause, generation, "circuit closed"),
+        State::HalfOpen => {
+            info!(circuit = name, %from, %cause, generation, "circuit let probes pass");
+        }
+        State::Isolated => warn!(circuit = name, %from, %cause, generation, "circuit was isolated"),
+        State::Disabled => warn!(circuit = name, %from, %cause, generation, "circuit was disabled"),
+    }
+}
+
+pub(crate) fn refused(refused: &Refused, shadow: bool) {
+    debug!(circuit = refused.by(), retry_after = ?refused.retry_after(), shadow, "call was refused");
+}

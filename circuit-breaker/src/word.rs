@@ -1,0 +1,86 @@
+//! Phase, flags and generation in one atomic word.
+
+use crate::status::State;
+
+/// What a call has to know before it takes any lock.
+///
+/// Three bits of phase, five of flags, fifty-six of generation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Word(pub(crate) u64);
+
+/// A flag of a [`Word`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Flag(u64);
+
+impl Flag {
+    /// The start of a call is written in its permit.
+    pub(crate) const TIMED: Self = Self(1 << 3);
+    /// A success is recorded with its time.
+    pub(crate) const DATED: Self = Self(1 << 4);
+    /// A success is recorded.
+    pub(crate) const COUNTED: Self = Self(1 << 5);
+    /// A success would end a row of failures or of abandoned calls.
+    pub(crate) const STREAK: Self = Self(1 << 6);
+    /// Nothing is refused.
+    pub(crate) const SHADOW: Self = Self(1 << 7);
+}
+
+const PHASE: u64 = 0b111;
+const GENERATION_SHIFT: u32 = 8;
+
+impl Word {
+    /// The largest generation: at a million transitions a second it lasts two thousand years.
+    pub(crate) const MAX_GENERATION: u64 = u64::MAX >> GENERATION_SHIFT;
+
+    pub(crate) const fn new(state: State, generation: u64) -> Self {
+        let phase = match state {
+            State::Closed => 0,
+            State::Open => 1,
+            State::HalfOpen => 2,
+            State::Isolated => 3,
+            State::Disabled => 4,
+        };
+        Self(generation << GENERATION_SHIFT | phase)
+    }
+
+    pub(crate) const fn with(self, flag: Flag, on: bool) -> Self {
+        if on { Self(self.0 | flag.0) } else { self }
+    }
+
+    #[inline]
+    pub(crate) const fn has(self, flag: Flag) -> bool {
+        self.0 & flag.0 != 0
+    }
+
+    #[inline]
+    pub(crate) const fn state(self) -> State {
+        match self.0 & PHASE {
+            0 => State::Closed,
+            1 => State::Open,
+            2 => State::HalfOpen,
+            3 => State::Isolated,
+            _ => State::Disabled,
+        }
+    }
+
+    #[inline]
+    pub(crate) const fn generation(self) -> u64 {
+        self.0 >> GENERATION_SHIFT
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keeps_what_was_put_in() {
+        for state in State::ALL {
+            for generation in [0, 1, Word::MAX_GENERATION] {
+                let word = Word::new(state, generation).with(Flag::STREAK, true).with(Flag::TIMED, false);
+                assert_eq!((word.state(), word.generation()), (state, generation));
+                assert!(word.has(Flag::STREAK) && !word.has(Flag::TIMED));
+            }
+        }
+    }
+}
