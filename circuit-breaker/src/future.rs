@@ -29,7 +29,7 @@ pub struct ResponseFuture<F, H: Deref<Target = Circuit>, C> {
 
 /// The inner future comes before the guard, so that it is gone when the slot is given back.
 #[pin_project(project = StateProjected)]
-enum State<F, H: Deref<Target = Circuit>, C> {
+pub(crate) enum State<F, H: Deref<Target = Circuit>, C> {
     Refused(Option<Refused>),
     Admitted {
         #[pin]
@@ -60,10 +60,7 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project().state.project() {
-            StateProjected::Refused(refused) => match refused.take() {
-                Some(refused) => Poll::Ready(Err(refused.into())),
-                None => panic!("the future was polled after its answer"),
-            },
+            StateProjected::Refused(refused) => Poll::Ready(Err(take_once(refused).into())),
             StateProjected::Admitted { inner, guard, classify } => {
                 // Pending: the inner future will wake us.
                 let result = ready!(guard.run(|| inner.poll(cx)));
@@ -75,12 +72,22 @@ where
     }
 }
 
+/// The refusal, the first time.
+pub(crate) const fn take_once(refused: &mut Option<Refused>) -> Refused {
+    refused.take().expect("the future was polled after its answer")
+}
+
 impl<F, H: Deref<Target = Circuit>, C> fmt::Debug for ResponseFuture<F, H, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut debug = f.debug_struct("ResponseFuture");
-        match &self.state {
-            State::Refused(refused) => debug.field("refused", refused).finish(),
-            State::Admitted { guard, .. } => debug.field("guard", guard).finish_non_exhaustive(),
+        f.debug_struct("ResponseFuture").field("state", &self.state).finish()
+    }
+}
+
+impl<F, H: Deref<Target = Circuit>, C> fmt::Debug for State<F, H, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused(refused) => f.debug_tuple("Refused").field(refused).finish(),
+            Self::Admitted { guard, .. } => f.debug_struct("Admitted").field("guard", guard).finish_non_exhaustive(),
         }
     }
 }

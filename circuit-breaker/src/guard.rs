@@ -63,6 +63,15 @@ impl<H: Deref<Target = Circuit>> Guard<H> {
         result
     }
 
+    /// Moves the right to another guard, so that this one has nothing left to settle.
+    #[cfg(feature = "http")]
+    pub(crate) fn hand_over(&mut self) -> Self
+    where
+        H: Clone,
+    {
+        Self { circuit: self.circuit.clone(), permit: self.permit.take() }
+    }
+
     pub(crate) fn settle_once(&mut self, outcome: Outcome) {
         if let Some(permit) = self.permit.take() {
             self.circuit.settle(permit, outcome, Clock);

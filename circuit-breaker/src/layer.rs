@@ -64,6 +64,21 @@ impl CircuitBreakerLayer<Arc<Circuit>, mainstay_core::HttpStatus> {
     }
 }
 
+#[cfg(feature = "grpc")]
+#[cfg_attr(docsrs, doc(cfg(feature = "grpc")))]
+impl CircuitBreakerLayer<Arc<Circuit>, mainstay_core::GrpcStatus> {
+    /// A layer with a circuit of its own for gRPC, whose status is known when the body ends.
+    ///
+    /// # Errors
+    ///
+    /// If a setting is out of its range; the error names both.
+    pub fn grpc(
+        config: Config,
+    ) -> Result<crate::BodyCircuitBreakerLayer<Arc<Circuit>, mainstay_core::GrpcStatus>, InvalidConfig> {
+        Ok(CircuitBreakerLayer::new(config)?.classify(mainstay_core::GrpcStatus).until_body_end())
+    }
+}
+
 impl<H: Deref<Target = Circuit>> CircuitBreakerLayer<H> {
     /// A layer over a circuit that exists already. Behind `&'static` it costs less per call than behind an `Arc`.
     pub const fn with_circuit(circuit: H) -> Self {
@@ -83,6 +98,15 @@ impl<H: Deref<Target = Circuit>, C> CircuitBreakerLayer<H, C> {
         H: Clone,
     {
         self.circuit.clone()
+    }
+
+    /// The same circuit, which settles a call when the body of its response ends, and not at the head.
+    ///
+    /// A body that breaks off is then a failure, a slow call is slow to its last byte, and a probe keeps its slot as long.
+    #[cfg(feature = "http")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "http")))]
+    pub fn until_body_end(self) -> crate::BodyCircuitBreakerLayer<H, C> {
+        crate::BodyCircuitBreakerLayer::new(self)
     }
 
     /// A layer with the same configuration and a circuit of its own.

@@ -2,6 +2,8 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![doc(test(attr(deny(warnings))))]
 
+#[cfg(feature = "http")]
+mod body;
 mod circuit;
 mod clock;
 mod config;
@@ -22,6 +24,9 @@ mod sync;
 mod trace;
 mod word;
 
+#[cfg(feature = "http")]
+#[cfg_attr(docsrs, doc(cfg(feature = "http")))]
+pub use self::body::{BodyCircuitBreaker, BodyCircuitBreakerLayer, BodyResponseFuture, SettleAtEnd};
 pub use self::{
     circuit::Circuit,
     clock::Clock,

@@ -90,6 +90,29 @@ where
     type Future = ResponseFuture<S::Future, H, C>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.poll_turn(cx)
+    }
+
+    #[track_caller]
+    fn call(&mut self, request: Req) -> Self::Future {
+        match self.start(request) {
+            Ok((inner, guard)) => ResponseFuture::admitted(inner, guard, self.classify.clone()),
+            Err(refused) => ResponseFuture::refused(refused),
+        }
+    }
+}
+
+impl<S, H, C> CircuitBreaker<S, H, C>
+where
+    H: Deref<Target = Circuit> + Clone,
+{
+    /// `poll_ready`, whatever becomes of the answer.
+    pub(crate) fn poll_turn<Req>(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>>
+    where
+        S: Service<Req>,
+        S::Error: Refusable,
+        C: Classify<S::Response, S::Error>,
+    {
         let before = mem::replace(&mut self.turn, Turn::Unready);
         if let Err(refused) = self.circuit.check(Clock) {
             self.turn = Turn::Refuse(refused);
@@ -114,24 +137,28 @@ where
         ready
     }
 
+    /// The first half of `call`, whatever becomes of the answer.
     #[track_caller]
-    fn call(&mut self, request: Req) -> Self::Future {
-        let admitted = match mem::replace(&mut self.turn, Turn::Unready) {
+    pub(crate) fn start<Req>(&mut self, request: Req) -> Result<(S::Future, Guard<H>), Refused>
+    where
+        S: Service<Req>,
+    {
+        let permit = match mem::replace(&mut self.turn, Turn::Unready) {
             Turn::Unready => panic!("`call` needs a `poll_ready` that returned ready"),
             Turn::Refuse(refused) => {
                 self.circuit.refuse_unasked(&refused);
-                Err(refused)
+                return Err(refused);
             }
-            Turn::Forward => self.circuit.admit(Clock),
+            Turn::Forward => self.circuit.admit(Clock)?,
         };
-        match admitted {
-            Err(refused) => ResponseFuture::refused(refused),
-            Ok(permit) => {
-                let mut guard = Guard::new(self.circuit.clone(), permit);
-                let inner = guard.run(|| self.inner.call(request));
-                ResponseFuture::admitted(inner, guard, self.classify.clone())
-            }
-        }
+        let mut guard = Guard::new(self.circuit.clone(), permit);
+        let inner = guard.run(|| self.inner.call(request));
+        Ok((inner, guard))
+    }
+
+    #[cfg(feature = "http")]
+    pub(crate) const fn classifier(&self) -> &C {
+        &self.classify
     }
 }
 

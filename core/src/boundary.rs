@@ -119,9 +119,7 @@ where
     }
 
     fn call(&mut self, request: Req) -> Self::Future {
-        BoundaryFuture {
-            inner: self.inner.call(request),
-        }
+        BoundaryFuture { inner: self.inner.call(request) }
     }
 }
 

@@ -26,11 +26,7 @@ pub struct InvalidConfig {
 impl InvalidConfig {
     /// The setting `field` has a `value` that is not `allowed`.
     pub fn new(field: &'static str, value: impl Debug, allowed: impl Into<String>) -> Self {
-        Self {
-            field,
-            value: format!("{value:?}"),
-            allowed: allowed.into(),
-        }
+        Self { field, value: format!("{value:?}"), allowed: allowed.into() }
     }
 
     /// Checks that a value is in a range.
@@ -38,19 +34,11 @@ impl InvalidConfig {
     /// # Errors
     ///
     /// If it is not; `NaN` is in no range.
-    pub fn check<T: PartialOrd + Debug>(
-        field: &'static str,
-        value: T,
-        range: RangeInclusive<T>,
-    ) -> Result<(), Self> {
+    pub fn check<T: PartialOrd + Debug>(field: &'static str, value: T, range: RangeInclusive<T>) -> Result<(), Self> {
         if range.contains(&value) {
             return Ok(());
         }
-        Err(Self::new(
-            field,
-            value,
-            format!("{:?} to {:?}", range.start(), range.end()),
-        ))
+        Err(Self::new(field, value, format!("{:?} to {:?}", range.start(), range.end())))
     }
 
     /// Checks that a rate is a number above zero and not above one.
@@ -73,11 +61,7 @@ impl InvalidConfig {
 
 impl fmt::Display for InvalidConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "`{}` is {}, allowed is {}",
-            self.field, self.value, self.allowed
-        )
+        write!(f, "`{}` is {}, allowed is {}", self.field, self.value, self.allowed)
     }
 }
 
@@ -105,11 +89,8 @@ pub mod duration {
     /// If the text is not a number and a unit.
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
         let text = Cow::<'de, str>::deserialize(deserializer)?;
-        humantime::parse_duration(&text).map_err(|error| {
-            D::Error::custom(format_args!(
-                "{text:?} is not a duration such as \"30s\": {error}"
-            ))
-        })
+        humantime::parse_duration(&text)
+            .map_err(|error| D::Error::custom(format_args!("{text:?} is not a duration such as \"30s\": {error}")))
     }
 }
 
@@ -127,10 +108,6 @@ pub mod rate {
     /// # Errors
     ///
     /// Those of the serializer.
-    #[expect(
-        clippy::trivially_copy_pass_by_ref,
-        reason = "the signature that serde asks for"
-    )]
     pub fn serialize<S: Serializer>(rate: &f64, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_f64(*rate)
     }
@@ -158,32 +135,20 @@ pub mod rate {
         }
 
         fn visit_u64<E: Error>(self, rate: u64) -> Result<f64, E> {
-            u32::try_from(rate)
-                .map(f64::from)
-                .map_err(|_| E::custom("a rate is not above 1"))
+            u32::try_from(rate).map(f64::from).map_err(|_| E::custom("a rate is not above 1"))
         }
 
         fn visit_i64<E: Error>(self, rate: i64) -> Result<f64, E> {
-            i32::try_from(rate)
-                .map(f64::from)
-                .map_err(|_| E::custom("a rate is between 0 and 1"))
+            i32::try_from(rate).map(f64::from).map_err(|_| E::custom("a rate is between 0 and 1"))
         }
 
         fn visit_str<E: Error>(self, text: &str) -> Result<f64, E> {
             // The exponent shifts the decimal point without rounding: "0.1%" is the same number as 0.001.
             text.strip_suffix('%')
                 .map(str::trim_end)
-                .filter(|number| {
-                    number
-                        .bytes()
-                        .all(|byte| byte.is_ascii_digit() || byte == b'.')
-                })
+                .filter(|number| number.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.'))
                 .and_then(|number| format!("{number}e-2").parse().ok())
-                .ok_or_else(|| {
-                    E::custom(format_args!(
-                        "{text:?} is not a rate such as 0.05 or \"5%\""
-                    ))
-                })
+                .ok_or_else(|| E::custom(format_args!("{text:?} is not a rate such as 0.05 or \"5%\"")))
         }
     }
 }

@@ -7,10 +7,14 @@ mod check;
 mod classify;
 pub mod config;
 mod error;
+#[cfg(feature = "http")]
+#[cfg_attr(docsrs, doc(cfg(feature = "http")))]
+pub mod http;
 mod lift;
 mod meta;
 mod most_uncertain;
 mod name;
+mod now;
 mod refused;
 mod timed_out;
 pub mod window;
@@ -25,9 +29,18 @@ pub use self::{
     meta::{Attempt, Deadline, Idempotent, Meta, Priority},
     most_uncertain::MostUncertain,
     name::intern,
+    now::Now,
     refused::{Reason, Refused},
     timed_out::TimedOut,
 };
+
+#[cfg(feature = "http")]
+#[cfg_attr(docsrs, doc(cfg(feature = "http")))]
+pub use self::http::{HttpStatus, http_class};
+
+#[cfg(feature = "grpc")]
+#[cfg_attr(docsrs, doc(cfg(feature = "grpc")))]
+pub use self::http::{GrpcStatus, grpc_class};
 
 /// A boxed error, as tower has it.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;

@@ -35,11 +35,7 @@ impl<E> MostUncertain<E> {
 impl<E: Refusable> MostUncertain<E> {
     /// Takes the error of one more attempt.
     pub fn record(&mut self, error: E) {
-        if self
-            .kept
-            .as_ref()
-            .is_none_or(|kept| uncertainty(kept) <= uncertainty(&error))
-        {
+        if self.kept.as_ref().is_none_or(|kept| uncertainty(kept) <= uncertainty(&error)) {
             self.kept = Some(error);
         }
     }

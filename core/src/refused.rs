@@ -50,11 +50,7 @@ impl Refused {
     ///
     /// Names that are not literals are made `'static` once, when a policy is configured, by [`intern`](crate::intern).
     pub const fn new(reason: Reason, by: &'static str) -> Self {
-        Self {
-            reason,
-            by,
-            retry_after: None,
-        }
+        Self { reason, by, retry_after: None }
     }
 
     /// Adds how long to wait before asking again can help.

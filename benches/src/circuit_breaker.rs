@@ -1,0 +1,169 @@
+//! The cases of the circuit breaker.
+
+use crate::{Case, Leaf, call};
+use mainstay_circuit_breaker::{Circuit, CircuitBreakerLayer, Clock, Config, Outcome, Window};
+use mainstay_core::{AnyError, Error, Now, Reason, lift};
+use std::{
+    future::{Future, ready},
+    ops::Deref,
+    pin::pin,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+use tower_layer::Layer;
+
+/// The windows by name, and one that also measures how long each call takes.
+pub fn configs() -> [(&'static str, Config); 4] {
+    [
+        ("consecutive", Config::default().window(Window::Consecutive(5))),
+        ("last_100", Config::default().window(Window::Last(100))),
+        ("within_10s", Config::default().window(Window::Within(Duration::from_secs(10)))),
+        ("last_100_slow", Config::default().window(Window::Last(100)).slow(Duration::from_secs(1), 0.5)),
+    ]
+}
+
+/// The core, the layer and the call without tower, closed and open.
+pub fn cases() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for (window, config) in configs() {
+        cases.push(core(format!("core/{window}"), leak(config)));
+    }
+    cases.extend([few_held(), many_held(), core_open(leak(opened()))]);
+    for (window, config) in configs() {
+        cases.push(layer(format!("layer/{window}"), Arc::new(circuit(config))));
+    }
+    cases.push(layer_open("layer/open", Arc::new(circuit(opened()))));
+    for (window, config) in configs() {
+        cases.push(layer(format!("layer_static/{window}"), leak(config)));
+    }
+    cases.push(layer_open("layer_static/open", leak(opened())));
+    for (window, config) in configs() {
+        cases.push(without_tower(format!("call/{window}"), leak(config)));
+    }
+    cases
+}
+
+/// Those of [`cases`] where several threads meet at one circuit.
+pub fn shared_cases() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for (window, config) in configs() {
+        cases.push(layer(format!("layer_static/{window}"), leak(config)));
+    }
+    cases.push(layer_open("layer_static/open", leak(opened())));
+    let [(consecutive, config), ..] = configs();
+    cases.push(layer(format!("layer/{consecutive}"), Arc::new(circuit(config))));
+    cases
+}
+
+/// A permit is taken and settled by hand.
+pub fn core(name: impl Into<String>, circuit: &'static Circuit) -> Case {
+    Case::new(name, move || move |_| one_permit(circuit))
+}
+
+/// Like [`core`], in a window that never holds more than a hundred calls.
+fn few_held() -> Case {
+    const HELD: u64 = 100;
+    let circuit = leak(within());
+    Case::new("core/within_10s_few_held", move || {
+        move |number| {
+            if number % HELD == 0 {
+                circuit.reset();
+            }
+            one_permit(circuit);
+        }
+    })
+}
+
+/// Like [`core`], in a window that holds a million calls and more.
+fn many_held() -> Case {
+    const HELD: u32 = 1_000_000;
+    let now = Clock.now();
+    let circuit = leak(within().window(Window::Within(Duration::from_hours(1))));
+    for _ in 0..HELD {
+        let permit = circuit.admit(now).expect("the circuit is closed");
+        circuit.settle(permit, Outcome::Success, now);
+    }
+    assert_eq!(circuit.snapshot().votes.calls, HELD.into());
+    core("core/within_1h_million_held", circuit)
+}
+
+/// A permit is asked for and refused.
+fn core_open(circuit: &'static Circuit) -> Case {
+    open(circuit);
+    Case::new("core/open", move || {
+        move |_| assert!(circuit.admit(Clock).is_err_and(|refused| refused.reason() == Reason::CircuitOpen))
+    })
+}
+
+/// The layer over a closed circuit.
+pub fn layer<H>(name: impl Into<String>, circuit: H) -> Case
+where
+    H: Deref<Target = Circuit> + Clone + Send + 'static,
+{
+    let layer = CircuitBreakerLayer::with_circuit(circuit);
+    Case::new(name, move || {
+        let mut service = layer.layer(Leaf);
+        move |number| assert_eq!(call(&mut service, number), Ok(number))
+    })
+}
+
+/// The layer over a circuit that is open the whole time.
+pub fn layer_open<H>(name: impl Into<String>, circuit: H) -> Case
+where
+    H: Deref<Target = Circuit> + Clone + Send + 'static,
+{
+    open(&circuit);
+    let layer = CircuitBreakerLayer::with_circuit(circuit);
+    Case::new(name, move || {
+        let mut service = layer.layer(Leaf);
+        move |number| match call(&mut service, number) {
+            Err(Error::Refused(refused)) => assert_eq!(refused.reason(), Reason::CircuitOpen),
+            answer => panic!("expected a refusal, not {answer:?}"),
+        }
+    })
+}
+
+/// A future under the circuit, without tower.
+fn without_tower(name: impl Into<String>, circuit: &'static Circuit) -> Case {
+    Case::new(name, move || {
+        move |number| {
+            let work = || lift(ready(Ok::<_, crate::Failed>(number)));
+            let future = pin!(circuit.call_classified(AnyError, work));
+            let answer = future.poll(&mut Context::from_waker(Waker::noop()));
+            assert_eq!(answer, Poll::Ready(Ok(number)));
+        }
+    })
+}
+
+fn one_permit(circuit: &Circuit) {
+    let permit = circuit.admit(Clock).expect("the circuit is closed");
+    circuit.settle(permit, Outcome::Success, Clock);
+}
+
+/// Opens by one failure, and for longer than a bench runs.
+pub fn opened() -> Config {
+    Config::default().window(Window::Consecutive(1)).open_for(Duration::from_hours(24))
+}
+
+fn open(circuit: &Circuit) {
+    let permit = circuit.admit(Clock).expect("the circuit is closed");
+    circuit.settle(permit, Outcome::Failure, Clock);
+}
+
+fn within() -> Config {
+    Config::default().window(Window::Within(Duration::from_secs(10)))
+}
+
+/// A circuit with these settings.
+///
+/// # Panics
+///
+/// If a setting is out of its range.
+pub fn circuit(config: Config) -> Circuit {
+    Circuit::new(config).expect("every setting is in its range")
+}
+
+fn leak(config: Config) -> &'static Circuit {
+    Box::leak(Box::new(circuit(config)))
+}

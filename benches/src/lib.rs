@@ -1,0 +1,13 @@
+//! What the benches measure, apart from how it is measured.
+//!
+//! A [`Case`] is a loop that makes calls and checks each answer. The same loop is timed, run on several threads, run under an
+//! instruction counter and, in the workspace in `peers/`, put beside other crates.
+
+mod case;
+pub mod circuit_breaker;
+mod leaf;
+
+pub use self::{
+    case::{Case, Runner, time},
+    leaf::{Failed, Leaf, bare, call},
+};
