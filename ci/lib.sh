@@ -25,13 +25,14 @@ published() {
 target=${CARGO_TARGET_DIR:-$PWD/target}
 [[ $target == /* ]] || target=$PWD/$target
 
-# Runs a command, and fails unless its output has a line that matches the pattern: a filter that selects nothing is green
-# for ever.
+# Runs a command, and fails unless at least so many lines of its output match the pattern: a filter that selects nothing
+# is green for ever.
 expecting() {
-    local pattern=$1 output
-    shift
+    local least=$1 pattern=$2 output lines
+    shift 2
     output=$(mktemp)
     "$@" 2>&1 | tee "$output" || fail "failed: $*"
-    grep -qE "$pattern" "$output" || fail "nothing was selected: no line above matches '$pattern'"
+    lines=$(grep -cE "$pattern" "$output" || true)
     rm "$output"
+    ((lines >= least)) || fail "too little was selected: $lines of $least lines match '$pattern'"
 }

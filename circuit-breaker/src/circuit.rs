@@ -2,7 +2,7 @@
 
 use crate::{
     config::Config,
-    machine::Machine,
+    machine::{Machine, Wait},
     observe::Observers,
     permit::{Outcome, Permit},
     status::{Changes, Snapshot, State, Status},
@@ -104,16 +104,9 @@ impl Circuit {
     /// The refusal, unless the circuit is in shadow mode.
     #[inline]
     pub fn admit(&self, now: impl Now) -> Result<Permit, Refused> {
-        let word = self.word();
-        match word.state() {
-            State::Closed if word.has(Flag::TIMED) => {
-                Ok(Permit { generation: word.generation(), probe: None, started: Some(now.now()) })
-            }
-            State::Closed => Ok(Permit { generation: word.generation(), probe: None, started: None }),
-            State::Disabled => Ok(Permit::void()),
-            State::Open | State::HalfOpen | State::Isolated => {
-                self.admit_not_closed(word, now.now()).or_else(|refused| self.refuse(refused, word))
-            }
+        match self.admit_by_word() {
+            Ok(permit) => Ok(permit),
+            Err(word) => self.admit_by_state(word, now),
         }
     }
 
@@ -124,21 +117,15 @@ impl Circuit {
     /// The refusal, unless the circuit is in shadow mode.
     #[inline]
     pub fn check(&self, now: impl Now) -> Result<(), Refused> {
-        let word = self.word();
-        match word.state() {
-            State::Closed | State::Disabled => Ok(()),
-            _ if word.has(Flag::SHADOW) => Ok(()),
-            State::Open | State::HalfOpen | State::Isolated => self.check_not_closed(word, now.now()),
-        }
+        self.would_admit(now).map_err(|wait| self.refusal(wait))
     }
 
     /// Reports how an admitted call ended. A permit of an earlier generation changes nothing.
     #[inline]
     #[expect(clippy::needless_pass_by_value, reason = "a permit is settled once")]
     pub fn settle(&self, permit: Permit, outcome: Outcome, now: impl Now) {
-        if !self.settle_by_word(&permit, outcome) {
-            let now = now.now();
-            self.change(|machine, changes| machine.settle(&permit, outcome, now, changes));
+        if let Err(word) = self.settle_by_word(&permit, outcome) {
+            self.settle_by_state(word, &permit, outcome, now);
         }
     }
 
@@ -148,7 +135,7 @@ impl Circuit {
         // Relaxed: a counter that nobody decides by.
         let refused = self.refused.load(Ordering::Relaxed);
         self.change(|machine, changes| {
-            let refusal = machine.check(now, changes).err();
+            let wait = machine.check(now, changes).err();
             Snapshot {
                 name: self.name,
                 state: machine.state(),
@@ -157,7 +144,7 @@ impl Circuit {
                 abandoned: machine.abandoned(now),
                 probes: machine.probes_out(),
                 reopenings: machine.reopenings(),
-                retry_after: refusal.and_then(|refused| refused.retry_after()),
+                retry_after: wait.flatten(),
                 refused,
             }
         })
@@ -220,78 +207,129 @@ impl Circuit {
         self.observers.rebind_metrics();
     }
 
-    /// What an open circuit says does not take the lock until the open time is over.
-    fn admit_not_closed(&self, word: Word, now: Instant) -> Result<Permit, Refused> {
-        self.refused_by_word(word, now)?;
-        self.change(|machine, changes| machine.admit(now, changes))
+    /// [`check`](Self::check) for those who do not make a refusal of it yet.
+    #[inline]
+    pub(crate) fn would_admit(&self, now: impl Now) -> Result<(), Wait> {
+        let word = self.word();
+        if word.is_closed_without(Flag::NONE) {
+            return Ok(());
+        }
+        self.check_by_state(word, now)
     }
 
-    fn check_not_closed(&self, word: Word, now: Instant) -> Result<(), Refused> {
+    /// The closed circuit that asks for nothing; otherwise the word to look at.
+    #[inline]
+    pub(crate) fn admit_by_word(&self) -> Result<Permit, Word> {
+        let word = self.word();
+        if word.is_closed_without(Flag::TIMED) {
+            return Ok(Permit { generation: word.generation(), probe: None, started: None });
+        }
+        Err(word)
+    }
+
+    /// Everything that changes nothing; otherwise the word to look at.
+    #[inline]
+    pub(crate) fn settle_by_word(&self, permit: &Permit, outcome: Outcome) -> Result<(), Word> {
+        let word = self.word();
+        // By invariant 2 a generation that differs has passed for good.
+        let changes_nothing = permit.generation != word.generation()
+            || (outcome == Outcome::Success && word.is_closed_without(Flag::COUNTED_OR_STREAK));
+        if changes_nothing { Ok(()) } else { Err(word) }
+    }
+
+    /// An open circuit refuses without the lock until its time is over.
+    #[inline(never)]
+    pub(crate) fn admit_by_state(&self, word: Word, now: impl Now) -> Result<Permit, Refused> {
+        let now = match word.state() {
+            State::Closed => {
+                return Ok(Permit { generation: word.generation(), probe: None, started: Some(now.now()) });
+            }
+            State::Disabled => return Ok(Permit::void()),
+            State::Open | State::HalfOpen | State::Isolated => now.now(),
+        };
+        let admitted = match self.refused_by_word(word, now) {
+            Ok(()) => self.change(|machine, changes| machine.admit(now, changes)),
+            Err(wait) => Err(wait),
+        };
+        admitted.or_else(|wait| {
+            self.count_refusal(word, wait);
+            if word.has(Flag::SHADOW) { Ok(Permit::void()) } else { Err(self.refusal(wait)) }
+        })
+    }
+
+    #[inline(never)]
+    fn check_by_state(&self, word: Word, now: impl Now) -> Result<(), Wait> {
+        if word.state() == State::Disabled || word.has(Flag::SHADOW) {
+            return Ok(());
+        }
+        let now = now.now();
         self.refused_by_word(word, now)?;
         self.change(|machine, changes| machine.check(now, changes))
     }
 
+    /// The common success takes the lock for a moment; everything else goes the long way.
+    #[inline(never)]
+    pub(crate) fn settle_by_state(&self, word: Word, permit: &Permit, outcome: Outcome, now: impl Now) {
+        let plain = outcome == Outcome::Success && word.state() == State::Closed;
+        if plain && !word.has(Flag::DATED) {
+            if !self.settle_success(word, permit, None) {
+                self.settle_in_machine(permit, outcome, now.now());
+            }
+            return;
+        }
+        let now = now.now();
+        if !(plain && self.settle_success(word, permit, Some(now))) {
+            self.settle_in_machine(permit, outcome, now);
+        }
+    }
+
+    #[inline(never)]
+    fn settle_in_machine(&self, permit: &Permit, outcome: Outcome, now: Instant) {
+        self.change(|machine, changes| machine.settle(permit, outcome, now, changes));
+    }
+
     /// Refuses while the word alone says so.
-    fn refused_by_word(&self, word: Word, now: Instant) -> Result<(), Refused> {
-        let refused = Refused::new(Reason::CircuitOpen, self.name);
+    fn refused_by_word(&self, word: Word, now: Instant) -> Result<(), Wait> {
         match word.state() {
-            State::Isolated => Err(refused),
             State::Open => {
-                // Relaxed: whoever saw the word (Acquire) sees an end at least as late as its own. A later one belongs to
-                // a later opening, and refusing by that is right too.
-                match self.open_until.load(Ordering::Relaxed) {
-                    NEVER => Err(refused),
-                    until => match until.checked_sub(self.nanos(now)) {
-                        None | Some(0) => Ok(()),
-                        Some(left) => Err(refused.with_retry_after(Duration::from_nanos(left))),
-                    },
+                // Relaxed: whoever saw the word (Acquire) sees the end of its opening, or of a later one: refusing by that
+                // is right too.
+                let until = self.open_until.load(Ordering::Relaxed);
+                match until.saturating_sub(self.nanos(now)) {
+                    0 => Ok(()),
+                    _ if until == NEVER => Err(None),
+                    left => Err(Some(Duration::from_nanos(left))),
                 }
             }
+            State::Isolated => Err(None),
             State::Closed | State::HalfOpen | State::Disabled => Ok(()),
         }
     }
 
-    /// Counts a refusal; in shadow mode the call passes without a vote.
-    fn refuse(&self, refused: Refused, word: Word) -> Result<Permit, Refused> {
-        self.count_refusal(&refused, word);
-        if word.has(Flag::SHADOW) { Ok(Permit::void()) } else { Err(refused) }
+    /// Refuses a call that [`would_admit`](Self::would_admit) said no to.
+    pub(crate) fn refuse(&self, wait: Wait) -> Refused {
+        self.count_refusal(self.word(), wait);
+        self.refusal(wait)
     }
 
-    /// Counts a call that `check` refused and that was not brought to `admit` therefore.
-    pub(crate) fn refuse_unasked(&self, refused: &Refused) {
-        self.count_refusal(refused, self.word());
-    }
-
-    fn count_refusal(&self, refused: &Refused, word: Word) {
+    fn count_refusal(&self, word: Word, wait: Wait) {
         // Relaxed: a counter that nobody decides by.
         self.refused.fetch_add(1, Ordering::Relaxed);
-        crate::trace::refused(refused, word.has(Flag::SHADOW));
+        crate::trace::refused(self.name, wait, word.has(Flag::SHADOW));
     }
 
-    /// Settles what needs no time and, if it changes nothing, no lock either.
-    #[inline]
-    fn settle_by_word(&self, permit: &Permit, outcome: Outcome) -> bool {
-        let word = self.word();
-        if permit.generation != word.generation() {
-            return true; // By invariant 2 of the circuit it will not match again.
-        }
-        if outcome != Outcome::Success || word.state() != State::Closed || word.has(Flag::DATED) {
-            return false;
-        }
-        if !word.has(Flag::COUNTED) && !word.has(Flag::STREAK) {
-            return true;
-        }
-        self.settle_success(word)
+    pub(crate) fn refusal(&self, wait: Wait) -> Refused {
+        let refused = Refused::new(Reason::CircuitOpen, self.name);
+        wait.map_or(refused, |wait| refused.with_retry_after(wait))
     }
 
-    /// Records a success, unless the circuit is no longer what `word` says.
-    fn settle_success(&self, word: Word) -> bool {
+    /// Records a success of a closed circuit, unless it was slow or the circuit is no longer what `word` says.
+    fn settle_success(&self, word: Word, permit: &Permit, now: Option<Instant>) -> bool {
         let mut machine = self.lock();
         // The word is written under the lock only, so it is the machine's.
-        if self.word() != word {
+        if self.word() != word || !machine.settle_success(permit, now) {
             return false;
         }
-        machine.settle_success();
         if word.has(Flag::STREAK) {
             self.publish(&machine);
         }
@@ -336,7 +374,8 @@ impl Circuit {
     }
 
     fn nanos(&self, moment: Instant) -> u64 {
-        u64::try_from(moment.saturating_duration_since(self.epoch).as_nanos()).unwrap_or(NEVER)
+        let since = moment.saturating_duration_since(self.epoch);
+        since.as_secs().saturating_mul(1_000_000_000).saturating_add(since.subsec_nanos().into())
     }
 
     fn lock(&self) -> MutexGuard<'_, Machine> {

@@ -73,8 +73,11 @@ impl<H: Deref<Target = Circuit>> Guard<H> {
     }
 
     pub(crate) fn settle_once(&mut self, outcome: Outcome) {
-        if let Some(permit) = self.permit.take() {
-            self.circuit.settle(permit, outcome, Clock);
+        if let Some(permit) = &self.permit {
+            if let Err(word) = self.circuit.settle_by_word(permit, outcome) {
+                self.circuit.settle_by_state(word, permit, outcome, Clock);
+            }
+            self.permit = None;
         }
     }
 }

@@ -41,7 +41,7 @@ pub struct CircuitBreakerLayer<H = Arc<Circuit>, C = AnyError> {
 impl CircuitBreakerLayer {
     /// A layer with a circuit of its own; every error counts as a failure.
     ///
-    /// With hyper, axum and reqwest a response of status 500 is an `Ok`: use [`http`](Self::http) there.
+    /// With hyper, axum and reqwest a response of status 500 is an `Ok`: use `http` there, or [`classify`](Self::classify).
     ///
     /// # Errors
     ///

@@ -10,6 +10,8 @@ mod config;
 mod future;
 mod guard;
 mod layer;
+#[cfg(all(test, mainstay_loom))]
+mod loom_tests;
 mod machine;
 mod observe;
 mod permit;

@@ -9,7 +9,7 @@ use crate::{
     word::{Flag, Word},
 };
 use mainstay_core::{
-    InvalidConfig, Reason, Refused,
+    InvalidConfig,
     window::{Counts, Vote},
 };
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
@@ -37,6 +37,9 @@ pub(crate) struct Machine {
     reopenings: u32,
     rng: SmallRng,
 }
+
+/// How long to stay away; `None` if nobody knows.
+pub(crate) type Wait = Option<Duration>;
 
 #[derive(Clone, Copy, Debug)]
 enum Phase {
@@ -134,7 +137,7 @@ impl Machine {
     // ===== calls =====
 
     /// Admits a call, or says when to come back.
-    pub(crate) fn admit(&mut self, now: Instant, changes: &mut Changes) -> Result<Permit, Refused> {
+    pub(crate) fn admit(&mut self, now: Instant, changes: &mut Changes) -> Result<Permit, Wait> {
         self.check(now, changes)?;
         Ok(match self.phase {
             // ## Closed => Closed
@@ -151,17 +154,17 @@ impl Machine {
     }
 
     /// Whether a call would be admitted now; takes nothing.
-    pub(crate) fn check(&mut self, now: Instant, changes: &mut Changes) -> Result<(), Refused> {
+    pub(crate) fn check(&mut self, now: Instant, changes: &mut Changes) -> Result<(), Wait> {
         self.expire_probes(now, changes);
         match self.phase {
             Phase::Closed | Phase::Disabled => Ok(()),
             Phase::Open(Opening { until, .. }) => match until {
                 Some(until) if now >= until => Ok(()),
-                until => Err(self.refused(until, now)),
+                until => Err(wait_until(until, now)),
             },
             Phase::HalfOpen if self.probes.have_room(self.config.probes) => Ok(()),
-            Phase::HalfOpen => Err(self.refused(self.probes.next_deadline(), now)),
-            Phase::Isolated => Err(self.refused(None, now)),
+            Phase::HalfOpen => Err(wait_until(self.probes.next_deadline(), now)),
+            Phase::Isolated => Err(None),
         }
     }
 
@@ -179,10 +182,14 @@ impl Machine {
         }
     }
 
-    /// Records a success of the current generation whose time does not matter.
+    /// Records a success of the current generation while closed, unless it was slow; `now` as the word asks for it.
     #[inline]
-    pub(crate) fn settle_success(&mut self) {
-        self.recent.success();
+    pub(crate) fn settle_success(&mut self, permit: &Permit, now: Option<Instant>) -> bool {
+        if now.is_some_and(|now| self.is_slow(permit, now)) {
+            return false;
+        }
+        self.recent.success(now);
+        true
     }
 
     // ## Closed => (Closed | Open)
@@ -242,9 +249,12 @@ impl Machine {
             Outcome::Failure => true,
             Outcome::Ignored | Outcome::Abandoned => return None,
         };
+        Some(Vote { failed, slow: self.is_slow(permit, now) })
+    }
+
+    fn is_slow(&self, permit: &Permit, now: Instant) -> bool {
         let slow = self.config.slow.zip(permit.started);
-        let slow = slow.is_some_and(|(slow, started)| now.saturating_duration_since(started) > slow.longer_than);
-        Some(Vote { failed, slow })
+        slow.is_some_and(|(slow, started)| now.saturating_duration_since(started) > slow.longer_than)
     }
 
     fn send_probe(&mut self, now: Instant) -> Permit {
@@ -254,11 +264,6 @@ impl Machine {
 
     fn permit(&self, probe: Option<ProbeId>, now: Instant) -> Permit {
         Permit { generation: self.generation, probe, started: self.config.slow.map(|_| now) }
-    }
-
-    fn refused(&self, until: Option<Instant>, now: Instant) -> Refused {
-        let refused = Refused::new(Reason::CircuitOpen, self.config.name);
-        until.map_or(refused, |until| refused.with_retry_after(until.saturating_duration_since(now)))
     }
 
     // ===== transitions =====
@@ -335,6 +340,10 @@ impl Machine {
         }
         Ok(())
     }
+}
+
+fn wait_until(until: Option<Instant>, now: Instant) -> Wait {
+    until.map(|until| until.saturating_duration_since(now))
 }
 
 /// `time` without this share of it. With no share to lose it stays exact, and nothing overflows.

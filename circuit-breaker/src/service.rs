@@ -1,6 +1,6 @@
 //! The service: whether the caller was told to go on.
 
-use crate::{circuit::Circuit, clock::Clock, future::ResponseFuture, guard::Guard, permit::Outcome};
+use crate::{circuit::Circuit, clock::Clock, future::ResponseFuture, guard::Guard, machine::Wait, permit::Outcome};
 use mainstay_core::{Classify, Refusable, Refused};
 use std::{
     fmt, mem,
@@ -45,7 +45,7 @@ pub struct CircuitBreaker<S, H, C> {
 #[derive(Clone, Copy, Debug)]
 enum Turn {
     Unready,
-    Refuse(Refused),
+    Refuse(Wait),
     Forward,
 }
 
@@ -113,10 +113,12 @@ where
         S::Error: Refusable,
         C: Classify<S::Response, S::Error>,
     {
-        let before = mem::replace(&mut self.turn, Turn::Unready);
-        if let Err(refused) = self.circuit.check(Clock) {
-            self.turn = Turn::Refuse(refused);
+        if let Err(wait) = self.circuit.would_admit(Clock) {
+            self.turn = Turn::Refuse(wait);
             return Poll::Ready(Ok(()));
+        }
+        if let Turn::Forward = self.turn {
+            self.turn = Turn::Unready;
         }
         let scope = UnreadyScope(&self.circuit);
         let ready = self.inner.poll_ready(cx);
@@ -124,13 +126,11 @@ where
         match ready {
             Poll::Ready(Ok(())) => self.turn = Turn::Forward,
             Poll::Ready(Err(ref error)) => {
+                self.turn = Turn::Unready;
                 report_unready(&self.circuit, self.classify.judge(Err(error)).into());
             }
             // We have said ready before. The inner service will wake a caller that asks again.
-            Poll::Pending if matches!(before, Turn::Refuse(_)) => {
-                self.turn = before;
-                return Poll::Ready(Ok(()));
-            }
+            Poll::Pending if matches!(self.turn, Turn::Refuse(_)) => return Poll::Ready(Ok(())),
             // The inner service will wake us.
             Poll::Pending => {}
         }
@@ -143,13 +143,15 @@ where
     where
         S: Service<Req>,
     {
-        let permit = match mem::replace(&mut self.turn, Turn::Unready) {
+        let turn = self.turn;
+        self.turn = Turn::Unready;
+        let permit = match turn {
             Turn::Unready => panic!("`call` needs a `poll_ready` that returned ready"),
-            Turn::Refuse(refused) => {
-                self.circuit.refuse_unasked(&refused);
-                return Err(refused);
-            }
-            Turn::Forward => self.circuit.admit(Clock)?,
+            Turn::Refuse(wait) => return Err(self.circuit.refuse(wait)),
+            Turn::Forward => match self.circuit.admit_by_word() {
+                Ok(permit) => permit,
+                Err(word) => self.circuit.admit_by_state(word, Clock)?,
+            },
         };
         let mut guard = Guard::new(self.circuit.clone(), permit);
         let inner = guard.run(|| self.inner.call(request));

@@ -21,6 +21,10 @@ impl Flag {
     pub(crate) const COUNTED: Self = Self(1 << 5);
     /// A success would end a row of failures or of abandoned calls.
     pub(crate) const STREAK: Self = Self(1 << 6);
+    /// A success of a closed circuit is not without effect.
+    pub(crate) const COUNTED_OR_STREAK: Self = Self(Self::COUNTED.0 | Self::STREAK.0);
+    /// No flag.
+    pub(crate) const NONE: Self = Self(0);
     /// Nothing is refused.
     pub(crate) const SHADOW: Self = Self(1 << 7);
 }
@@ -50,6 +54,13 @@ impl Word {
     #[inline]
     pub(crate) const fn has(self, flag: Flag) -> bool {
         self.0 & flag.0 != 0
+    }
+
+    /// Whether the circuit is closed and the flag is not set, in one comparison.
+    #[inline]
+    pub(crate) const fn is_closed_without(self, flag: Flag) -> bool {
+        // Closed is phase zero.
+        self.0 & (PHASE | flag.0) == 0
     }
 
     #[inline]

@@ -45,13 +45,13 @@ mod http {
     use mainstay_core::{
         HttpStatus,
         http::{
-            ClassifyBody, Empty, End, RefusalResponse, RefusalResponseFuture, RefusalResponseLayer, Rejection,
+            ClassifyBody, EmptyBody, End, RefusalResponse, RefusalResponseFuture, RefusalResponseLayer, Rejection,
             SettleBody,
         },
     };
 
     all_auto_traits! {
-        Empty, End<'static>, HttpStatus, RefusalResponse<()>, RefusalResponseFuture<()>, RefusalResponseLayer, Rejection,
+        EmptyBody, End<'static>, HttpStatus, RefusalResponse<()>, RefusalResponseFuture<()>, RefusalResponseLayer, Rejection,
         SettleBody<(), ()>,
     }
 

@@ -1,8 +1,7 @@
 //! Nothing, in place of tracing.
 
-use crate::status::Change;
-use mainstay_core::Refused;
+use crate::{machine::Wait, status::Change};
 
 pub(crate) const fn changed(_name: &'static str, _change: &Change) {}
 
-pub(crate) const fn refused(_refused: &Refused, _shadow: bool) {}
+pub(crate) const fn refused(_name: &'static str, _wait: Wait, _shadow: bool) {}

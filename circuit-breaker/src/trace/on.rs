@@ -1,7 +1,9 @@
 //! Events through `tracing`.
 
-use crate::status::{Change, State};
-use mainstay_core::Refused;
+use crate::{
+    machine::Wait,
+    status::{Change, State},
+};
 use tracing::{debug, info, warn};
 
 pub(crate) fn changed(name: &'static str, change: &Change) {
@@ -18,6 +20,6 @@ pub(crate) fn changed(name: &'static str, change: &Change) {
     }
 }
 
-pub(crate) fn refused(refused: &Refused, shadow: bool) {
-    debug!(circuit = refused.by(), retry_after = ?refused.retry_after(), shadow, "call was refused");
+pub(crate) fn refused(name: &'static str, wait: Wait, shadow: bool) {
+    debug!(circuit = name, retry_after = ?wait, shadow, "call was refused");
 }

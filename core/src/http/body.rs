@@ -9,7 +9,7 @@ use std::{
 };
 
 /// How a body ended.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End<'a> {
     /// Everything was sent.
     Complete {
@@ -132,7 +132,11 @@ impl<B: Body, S: Settle> Body for SettleBody<B, S> {
         // Pending: the inner body will wake us.
         let polled = this.inner.as_mut().poll_frame(cx);
         if let Some(settler) = settler {
-            match end(&polled, &*this.inner) {
+            let end = match &polled {
+                Poll::Pending => None,
+                Poll::Ready(frame) => end(frame.as_ref(), this.inner.is_end_stream()),
+            };
+            match end {
                 Some(end) => settler.settle(end),
                 None => *this.settler = Some(settler),
             }
@@ -149,15 +153,14 @@ impl<B: Body, S: Settle> Body for SettleBody<B, S> {
     }
 }
 
-/// Whether what was polled is the last that `body` has to say.
-fn end<'a, B: Body>(polled: &'a Poll<Option<Result<Frame<B::Data>, B::Error>>>, body: &B) -> Option<End<'a>> {
-    match polled {
-        Poll::Pending => None,
-        Poll::Ready(None) => Some(End::Complete { trailers: None }),
-        Poll::Ready(Some(Err(_))) => Some(End::Failed),
-        Poll::Ready(Some(Ok(frame))) => {
+/// The end, if `frame` is the last that the body has to say.
+fn end<D, E>(frame: Option<&Result<Frame<D>, E>>, is_end_stream: bool) -> Option<End<'_>> {
+    match frame {
+        None => Some(End::Complete { trailers: None }),
+        Some(Err(_)) => Some(End::Failed),
+        Some(Ok(frame)) => {
             let trailers = frame.trailers_ref();
-            (trailers.is_some() || body.is_end_stream()).then_some(End::Complete { trailers })
+            (trailers.is_some() || is_end_stream).then_some(End::Complete { trailers })
         }
     }
 }

@@ -13,8 +13,9 @@ pub(super) const PUSHBACK: &str = "grpc-retry-pushback-ms";
 /// | code | class |
 /// | --- | --- |
 /// | `RESOURCE_EXHAUSTED` | overloaded, for as long as `grpc-retry-pushback-ms` says |
+/// | `UNAVAILABLE` with a `grpc-retry-pushback-ms` that can be read | overloaded, likewise |
 /// | `UNIMPLEMENTED` | permanent failure |
-/// | `UNKNOWN`, `DEADLINE_EXCEEDED`, `INTERNAL`, `UNAVAILABLE`, `DATA_LOSS` | transient failure |
+/// | `UNKNOWN`, `DEADLINE_EXCEEDED`, `INTERNAL`, `DATA_LOSS`, and every other `UNAVAILABLE` | transient failure |
 /// | `CANCELLED` | ignored: the caller left |
 /// | `OK` and all others | success: they speak of the request, from a service that works |
 ///
@@ -35,17 +36,21 @@ pub fn grpc_class(headers_or_trailers: &HeaderMap) -> Option<Class> {
     // The protocol writes the code without leading zeros, so its text has one form.
     let code = headers_or_trailers.get(STATUS)?.as_bytes();
     Some(match code {
-        // OK, INVALID_ARGUMENT, NOT_FOUND, ALREADY_EXISTS, PERMISSION_DENIED
-        b"0" | b"3" | b"5" | b"6" | b"7" => Class::Success,
+        // OK, INVALID_ARGUMENT, NOT_FOUND, ALREADY_EXISTS, PERMISSION_DENIED, then
         // FAILED_PRECONDITION, ABORTED, OUT_OF_RANGE, UNAUTHENTICATED
-        b"9" | b"10" | b"11" | b"16" => Class::Success,
+        b"0" | b"3" | b"5" | b"6" | b"7" | b"9" | b"10" | b"11" | b"16" => Class::Success,
         // CANCELLED
         b"1" => Class::Ignored,
         // RESOURCE_EXHAUSTED
         b"8" => Class::Failure(Failure::Overloaded { retry_after: pushback(headers_or_trailers) }),
+        // UNAVAILABLE: with a pushback it is what an open circuit further away says.
+        b"14" => Class::Failure(match pushback(headers_or_trailers) {
+            None => Failure::Transient,
+            known => Failure::Overloaded { retry_after: known },
+        }),
         // UNIMPLEMENTED
         b"12" => Class::Failure(Failure::Permanent),
-        // UNKNOWN, DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE, DATA_LOSS, and what the protocol does not know
+        // UNKNOWN, DEADLINE_EXCEEDED, INTERNAL, DATA_LOSS, and what the protocol does not know
         _ => Class::Failure(Failure::Transient),
     })
 }
@@ -166,9 +171,11 @@ mod tests {
     #[test]
     fn pushback_is_read_unless_it_forbids_the_retry() {
         assert_eq!(class("8", Some("1500")), overloaded(Some(1500)));
+        assert_eq!(class("14", Some("1500")), overloaded(Some(1500)));
         assert_eq!(class("8", Some("0")), overloaded(Some(0)));
         for forbids in ["-1", "", "soon", "1.5"] {
             assert_eq!(class("8", Some(forbids)), overloaded(None), "{forbids}");
+            assert_eq!(class("14", Some(forbids)), TRANSIENT, "{forbids}");
         }
     }
 

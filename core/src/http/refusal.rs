@@ -16,7 +16,7 @@ use tower_service::Service;
 ///
 /// It belongs at the top of the stack, and shares no state.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct RefusalResponseLayer<A = Empty> {
+pub struct RefusalResponseLayer<A = EmptyBody> {
     answer: A,
 }
 
@@ -61,7 +61,7 @@ pub struct RefusalResponseLayer<A = Empty> {
 /// # }
 /// ```
 #[derive(Debug)]
-pub struct RefusalResponse<S, A = Empty> {
+pub struct RefusalResponse<S, A = EmptyBody> {
     inner: S,
     answer: A,
     /// A refusal of the inner readiness: the answer to the next call.
@@ -72,7 +72,7 @@ pub struct RefusalResponse<S, A = Empty> {
 #[pin_project]
 #[derive(Debug)]
 #[must_use = "futures do nothing unless polled"]
-pub struct RefusalResponseFuture<F, A = Empty> {
+pub struct RefusalResponseFuture<F, A = EmptyBody> {
     #[pin]
     state: State<F>,
     answer: A,
@@ -88,7 +88,7 @@ enum State<F> {
 
 /// Completes the response to a rejection, which has its status and `Retry-After` already.
 ///
-/// Implemented for [`Empty`] and for closures.
+/// Implemented for [`EmptyBody`] and for closures.
 pub trait Answer<B> {
     /// Puts in the body, and headers that belong to it.
     fn complete(&self, rejection: &Rejection, response: &mut Response<B>);
@@ -96,9 +96,9 @@ pub trait Answer<B> {
 
 /// Leaves the body empty.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Empty;
+pub struct EmptyBody;
 
-impl<B> Answer<B> for Empty {
+impl<B> Answer<B> for EmptyBody {
     fn complete(&self, _: &Rejection, _: &mut Response<B>) {}
 }
 
@@ -114,7 +114,7 @@ where
 impl RefusalResponseLayer {
     /// A layer whose responses have an empty body.
     pub const fn new() -> Self {
-        Self { answer: Empty }
+        Self { answer: EmptyBody }
     }
 }
 
@@ -150,7 +150,7 @@ impl<S, A: Clone> Layer<S> for RefusalResponseLayer<A> {
 impl<S> RefusalResponse<S> {
     /// Answers for `inner`, with empty bodies.
     pub const fn new(inner: S) -> Self {
-        Self { inner, answer: Empty, held: None }
+        Self { inner, answer: EmptyBody, held: None }
     }
 }
 

@@ -151,6 +151,12 @@ mod tests {
     }
 
     #[test]
+    fn the_longest_wait_can_be_written() {
+        let response = after(Duration::MAX).response::<()>();
+        assert_eq!(response.headers()[RETRY_AFTER], u64::MAX.to_string().as_str());
+    }
+
+    #[test]
     fn an_error_is_a_rejection_unless_the_service_failed() {
         let rejection = refused(Reason::NoEndpoint);
         let error: Error<()> = Refused::new(Reason::NoEndpoint, "test").into();

@@ -83,6 +83,8 @@ mod tests {
         super::retry_after(&headers)
     }
 
+    /// The form in which `read` gives a wait.
+    #[expect(clippy::unnecessary_wraps, reason = "compared with what was read")]
     fn seconds(number: u64) -> Option<Duration> {
         Some(Duration::from_secs(number))
     }

@@ -30,7 +30,7 @@ pub struct LastCalls {
 }
 
 /// Present, failed and slow as bits, so that an empty slot is zero in all three counts.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Slot(u8);
 
 impl LastCalls {
@@ -51,8 +51,11 @@ impl LastCalls {
     pub fn record(&mut self, vote: Vote) {
         let slot = Slot::from(vote);
         let oldest = std::mem::replace(&mut self.ring[self.next], slot);
-        self.counts += slot.into();
-        self.counts -= oldest.into();
+        // Once the ring is full and all is well, the oldest call says the same as the newest.
+        if slot != oldest {
+            self.counts += slot.into();
+            self.counts -= oldest.into();
+        }
         self.next += 1;
         if self.next == self.ring.len() {
             self.next = 0;
