@@ -64,6 +64,9 @@ pub struct Circuit {
 /// An opening that no clock reaches the end of.
 const NEVER: u64 = u64::MAX;
 
+/// An opening whose end only the machine can say: before `epoch`, or centuries after it.
+const ASK: u64 = 0;
+
 impl Circuit {
     /// A closed circuit whose first moment is `now`.
     ///
@@ -86,7 +89,8 @@ impl Circuit {
         })
     }
 
-    /// A circuit of its own with the present configuration of this one, first moment `now`.
+    /// A circuit of its own with the present configuration of this one, first moment `now`. Its seed, if one was
+    /// configured, is drawn from the jitter of this one, so that the two do not jitter alike.
     ///
     /// # Panics
     ///
@@ -356,7 +360,10 @@ impl Circuit {
     fn publish(&self, machine: &Machine) {
         let word = machine.word();
         if word.state() == State::Open {
-            let until = machine.open_until().map_or(NEVER, |until| self.nanos(until));
+            let until = machine.open_until().map_or(NEVER, |until| match self.nanos(until) {
+                NEVER => ASK,
+                nanos => nanos,
+            });
             // Relaxed: the store of the word below publishes it, or the opening is the same and its end was moved.
             self.open_until.store(until, Ordering::Relaxed);
         }
@@ -373,9 +380,11 @@ impl Circuit {
         Word(self.word.load(Ordering::Acquire))
     }
 
+    /// Since `epoch`; `NEVER` if a word cannot say it, so that the machine is asked.
     fn nanos(&self, moment: Instant) -> u64 {
-        let since = moment.saturating_duration_since(self.epoch);
-        since.as_secs().saturating_mul(1_000_000_000).saturating_add(since.subsec_nanos().into())
+        moment.checked_duration_since(self.epoch).map_or(NEVER, |since| {
+            since.as_secs().saturating_mul(1_000_000_000).saturating_add(since.subsec_nanos().into())
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, Machine> {

@@ -61,6 +61,9 @@ pub struct Config {
     /// How many calls a half-open circuit lets through and is then judged by.
     pub probes: u32,
     /// How long a probe may be out; after that it counts as failed.
+    ///
+    /// A deadline that no clock reaches leaves the slot of a [`Permit`](crate::Permit) that is dropped by hand taken until
+    /// a reset. Guards and response futures give theirs back in any case.
     #[cfg_attr(feature = "serde", serde(with = "mainstay_core::config::duration"))]
     pub probe_deadline: Duration,
     /// Runs the whole machine and refuses nothing: what would have been refused is counted, and does not vote.
@@ -265,6 +268,10 @@ impl OpenFor {
         match self {
             Self::Fixed(time) => time,
             Self::Growing { first, factor, max } => {
+                // A float does not hold every duration; with no growth there is nothing to round.
+                if reopenings == 0 || factor <= 1.0 {
+                    return first;
+                }
                 let growth = factor.powi(i32::try_from(reopenings).unwrap_or(i32::MAX));
                 Duration::try_from_secs_f64(first.as_secs_f64() * growth).map_or(max, |time| time.min(max))
             }

@@ -185,7 +185,7 @@ impl Machine {
     /// Records a success of the current generation while closed, unless it was slow; `now` as the word asks for it.
     #[inline]
     pub(crate) fn settle_success(&mut self, permit: &Permit, now: Option<Instant>) -> bool {
-        if now.is_some_and(|now| self.is_slow(permit, now)) {
+        if now.is_some_and(|now| self.is_slow(permit.started, now)) {
             return false;
         }
         self.recent.success(now);
@@ -222,10 +222,9 @@ impl Machine {
     // ## HalfOpen => (HalfOpen | Open)
     fn expire_probes(&mut self, now: Instant, changes: &mut Changes) {
         while let Phase::HalfOpen = self.phase
-            && let Some(deadline) = self.probes.expire(now)
+            && let Some((started, deadline)) = self.probes.expire(now)
         {
-            let slow = self.config.slow.is_some_and(|slow| self.config.probe_deadline > slow.longer_than);
-            self.count_probe(Vote { failed: true, slow }, deadline, changes);
+            self.count_probe(Vote { failed: true, slow: self.is_slow(started, deadline) }, deadline, changes);
         }
     }
 
@@ -249,16 +248,17 @@ impl Machine {
             Outcome::Failure => true,
             Outcome::Ignored | Outcome::Abandoned => return None,
         };
-        Some(Vote { failed, slow: self.is_slow(permit, now) })
+        Some(Vote { failed, slow: self.is_slow(permit.started, now) })
     }
 
-    fn is_slow(&self, permit: &Permit, now: Instant) -> bool {
-        let slow = self.config.slow.zip(permit.started);
+    fn is_slow(&self, started: Option<Instant>, now: Instant) -> bool {
+        let slow = self.config.slow.zip(started);
         slow.is_some_and(|(slow, started)| now.saturating_duration_since(started) > slow.longer_than)
     }
 
     fn send_probe(&mut self, now: Instant) -> Permit {
-        let probe = self.probes.send(now.checked_add(self.config.probe_deadline));
+        let started = self.config.slow.map(|_| now);
+        let probe = self.probes.send(started, now.checked_add(self.config.probe_deadline));
         self.permit(Some(probe), now)
     }
 

@@ -6,6 +6,15 @@ use std::{collections::VecDeque, num::NonZeroU32, time::Instant};
 /// The number of a probe within its half-open phase.
 pub(crate) type ProbeId = NonZeroU32;
 
+/// A probe that is out.
+#[derive(Clone, Copy, Debug)]
+struct Probe {
+    id: ProbeId,
+    /// As in its permit.
+    started: Option<Instant>,
+    deadline: Option<Instant>,
+}
+
 /// Which probes are out, until when, and how the others voted.
 ///
 /// # Invariants
@@ -15,7 +24,7 @@ pub(crate) type ProbeId = NonZeroU32;
 ///    most once.
 #[derive(Debug, Default)]
 pub(crate) struct Probes {
-    out: VecDeque<(ProbeId, Option<Instant>)>,
+    out: VecDeque<Probe>,
     votes: Counts,
     last_id: u32,
 }
@@ -49,30 +58,30 @@ impl Probes {
     }
 
     /// Sends out a probe.
-    pub(crate) fn send(&mut self, deadline: Option<Instant>) -> ProbeId {
+    pub(crate) fn send(&mut self, started: Option<Instant>, deadline: Option<Instant>) -> ProbeId {
         self.last_id = self.last_id.wrapping_add(1).max(1);
         let id = NonZeroU32::new(self.last_id).unwrap_or(NonZeroU32::MIN);
-        let at = self.out.partition_point(|&(_, other)| !later(other, deadline));
-        self.out.insert(at, (id, deadline));
+        let at = self.out.partition_point(|other| !later(other.deadline, deadline));
+        self.out.insert(at, Probe { id, started, deadline });
         id
     }
 
     /// Takes a probe back; `false` if it is not out any more.
     pub(crate) fn take_back(&mut self, id: ProbeId) -> bool {
-        let found = self.out.iter().position(|&(other, _)| other == id);
+        let found = self.out.iter().position(|probe| probe.id == id);
         found.and_then(|at| self.out.remove(at)).is_some()
     }
 
-    /// Takes back the first probe whose deadline has passed, and says when that was.
-    pub(crate) fn expire(&mut self, now: Instant) -> Option<Instant> {
+    /// Takes back the first probe whose deadline has passed, and says when it started and when that was.
+    pub(crate) fn expire(&mut self, now: Instant) -> Option<(Option<Instant>, Instant)> {
         let deadline = self.next_deadline().filter(|&deadline| deadline <= now)?;
-        self.out.pop_front();
-        Some(deadline)
+        let probe = self.out.pop_front()?;
+        Some((probe.started, deadline))
     }
 
     /// When the first probe that is out expires.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        self.out.front().and_then(|&(_, deadline)| deadline)
+        self.out.front().and_then(|probe| probe.deadline)
     }
 
     /// Counts the vote of a probe that was taken back.

@@ -46,8 +46,8 @@ pub struct Snapshot {
     pub probes: u32,
     /// How often the circuit opened again since it was last closed.
     pub reopenings: u32,
-    /// How long until asking again can help, as a refusal would say now; `None` if calls are admitted, or if only an
-    /// operator can help.
+    /// How long until asking again can help, as a refusal says now, or in shadow mode would say; `None` if the machine
+    /// admits calls, or if only an operator can help.
     pub retry_after: Option<Duration>,
     /// Calls refused since the circuit was made. In shadow mode, those that would have been.
     pub refused: u64,
