@@ -8,7 +8,7 @@ use crate::{
     permit::Outcome,
     service::CircuitBreaker,
 };
-use http::Response;
+use http::{HeaderMap, Response, header::CONTENT_LENGTH};
 use http_body::Body;
 use mainstay_core::{
     Refusable,
@@ -60,7 +60,8 @@ pub struct BodyCircuitBreakerLayer<H, C> {
 
 /// A [`CircuitBreaker`] whose calls end with the body of the response.
 ///
-/// The head decides what it can, by [`ClassifyBody`]; the rest is decided at the end of the body.
+/// The head decides what it can, by [`ClassifyBody`]; the rest is decided at the end of the body. The deadline of a probe
+/// starts anew with the head and with each frame, so a long body is not a silent one.
 ///
 /// # Readiness
 ///
@@ -68,12 +69,12 @@ pub struct BodyCircuitBreakerLayer<H, C> {
 ///
 /// # Cancel safety
 ///
-/// A response future or a body that is dropped before its end is an *abandoned* call: it does not vote, and a probe gives
-/// its slot back.
+/// A response future that is dropped early, or a body in the middle, is an *abandoned* call: it does not vote, and a probe
+/// gives its slot back. A body of which nothing was read, or all that was announced, is judged by the head.
 ///
 /// # Panics
 ///
-/// As [`CircuitBreaker`]. A body that panics while it is read is an abandoned call.
+/// As [`CircuitBreaker`]. A body that panics has failed.
 #[derive(Clone)]
 pub struct BodyCircuitBreaker<S, H, C> {
     breaker: CircuitBreaker<S, H, C>,
@@ -177,7 +178,10 @@ where
     #[track_caller]
     fn call(&mut self, request: Req) -> Self::Future {
         let state = match self.breaker.start(request) {
-            Ok((inner, guard)) => State::Admitted { inner, guard, classify: self.breaker.classifier().clone() },
+            Ok((guard, inner)) => {
+                let classify = self.breaker.classifier().clone();
+                State::Admitted { inner, guard, classify }
+            }
             Err(refused) => State::Refused(Some(refused)),
         };
         BodyResponseFuture { state }
@@ -204,8 +208,10 @@ where
         let decided = classify.judge_head(result.as_ref());
         Poll::Ready(match (decided, result) {
             (None, Ok(response)) => {
+                guard.renew();
                 let settler = SettleAtEnd { guard: guard.hand_over(), classify: classify.clone(), _of: PhantomData };
-                Ok(response.map(|body| SettleBody::new(body, settler)))
+                let announced = content_length(response.headers());
+                Ok(response.map(|body| SettleBody::new(body, settler).announced(announced)))
             }
             (decided, result) => {
                 // An error has no body that could decide, so a classifier that does not is taken to mean a failure.
@@ -224,6 +230,14 @@ where
         let outcome = self.classify.classify_end(end).into();
         self.guard.settle(outcome);
     }
+
+    fn progress(&mut self) {
+        self.guard.renew();
+    }
+}
+
+fn content_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 impl<H: Deref<Target = Circuit>, C> fmt::Debug for BodyCircuitBreakerLayer<H, C> {

@@ -5,13 +5,14 @@ use crate::{
     machine::{Machine, Wait},
     observe::Observers,
     permit::{Outcome, Permit},
+    recent::Recent,
     status::{Changes, Snapshot, State, Status},
     sync::{AtomicU64, Mutex, MutexGuard, Ordering},
     word::{Flag, Word},
 };
-use mainstay_core::{InvalidConfig, Now, Reason, Refused};
+use mainstay_core::{InvalidConfig, Now, Reason, Refused, intern};
 use std::{
-    fmt,
+    fmt, mem,
     sync::PoisonError,
     time::{Duration, Instant},
 };
@@ -76,7 +77,8 @@ impl Circuit {
     ///
     /// If a setting is out of its range; the error names both.
     pub fn new_at(config: Config, now: impl Now) -> Result<Self, InvalidConfig> {
-        let (now, name) = (now.now(), config.name);
+        config.check()?;
+        let (now, name) = (now.now(), intern(&config.name));
         let machine = Machine::new(config, now)?;
         Ok(Self {
             word: AtomicU64::new(machine.word().0),
@@ -171,6 +173,8 @@ impl Circuit {
     }
 
     /// Watches the state. The receiver sees the latest state, by generation; it may miss one that did not last.
+    ///
+    /// A task that waits for a change is woken by the thread whose call made it. A waker that panics panics there.
     pub fn watch(&self) -> watch::Receiver<Status> {
         self.observers.watch()
     }
@@ -200,8 +204,10 @@ impl Circuit {
     ///
     /// If a setting is out of its range, or the name is another one; then nothing is changed.
     pub fn reconfigure_at(&self, config: Config, now: impl Now) -> Result<(), InvalidConfig> {
-        let now = now.now();
-        self.change(|machine, _| machine.reconfigure(config, now))
+        config.check()?;
+        // Made, and dropped, without the lock.
+        let mut recent = Recent::new(config.window, now.now())?;
+        self.change(|machine, _| machine.reconfigure(config, &mut recent))
     }
 
     /// Takes the metrics recorder that is installed now, if the circuit has met another one before.
@@ -214,7 +220,12 @@ impl Circuit {
     /// [`check`](Self::check) for those who do not make a refusal of it yet.
     #[inline]
     pub(crate) fn would_admit(&self, now: impl Now) -> Result<(), Wait> {
-        let word = self.word();
+        self.would_admit_by(self.word(), now)
+    }
+
+    /// [`would_admit`](Self::would_admit) for those who keep the word.
+    #[inline]
+    pub(crate) fn would_admit_by(&self, word: Word, now: impl Now) -> Result<(), Wait> {
         if word.is_closed_without(Flag::NONE) {
             return Ok(());
         }
@@ -252,13 +263,21 @@ impl Circuit {
             State::Open | State::HalfOpen | State::Isolated => now.now(),
         };
         let admitted = match self.refused_by_word(word, now) {
-            Ok(()) => self.change(|machine, changes| machine.admit(now, changes)),
+            Ok(()) => self.admit_in_machine(now),
             Err(wait) => Err(wait),
         };
         admitted.or_else(|wait| {
             self.count_refusal(word, wait);
             if word.has(Flag::SHADOW) { Ok(Permit::void()) } else { Err(self.refusal(wait)) }
         })
+    }
+
+    fn admit_in_machine(&self, now: Instant) -> Result<Permit, Wait> {
+        let (admitted, changes) = self.locked(|machine, changes| machine.admit(now, changes));
+        let scope = GiveBack { circuit: self, permit: admitted.as_ref().ok(), now };
+        self.tell(&changes);
+        mem::forget(scope);
+        admitted
     }
 
     #[inline(never)]
@@ -287,6 +306,24 @@ impl Circuit {
         }
     }
 
+    /// Says that an admitted call is not silent: if it is a probe that is still out, its deadline starts anew.
+    pub fn renew(&self, permit: &Permit, now: impl Now) {
+        if permit.is_probe() {
+            let now = now.now();
+            self.change(|machine, changes| machine.renew(permit, now, changes));
+        }
+    }
+
+    /// Counts a service that failed before it could be called, if a call would have been admitted.
+    pub(crate) fn fail_unready(&self, now: impl Now) {
+        let now = now.now();
+        self.change(|machine, changes| {
+            if let Ok(permit) = machine.admit(now, changes) {
+                machine.settle(&permit, Outcome::Failure, now, changes);
+            }
+        });
+    }
+
     #[inline(never)]
     fn settle_in_machine(&self, permit: &Permit, outcome: Outcome, now: Instant) {
         self.change(|machine, changes| machine.settle(permit, outcome, now, changes));
@@ -310,9 +347,11 @@ impl Circuit {
         }
     }
 
-    /// Refuses a call that [`would_admit`](Self::would_admit) said no to.
-    pub(crate) fn refuse(&self, wait: Wait) -> Refused {
-        self.count_refusal(self.word(), wait);
+    /// Refuses a call that [`would_admit`](Self::would_admit) said no to, while the word was `told`.
+    pub(crate) fn refuse(&self, told: Word, wait: Wait, now: impl Now) -> Refused {
+        let word = self.word();
+        let wait = if word == told { wait } else { self.would_admit(now).err().unwrap_or(Some(Duration::ZERO)) };
+        self.count_refusal(word, wait);
         self.refusal(wait)
     }
 
@@ -342,18 +381,26 @@ impl Circuit {
 
     /// Does something under the lock, and tells the observers after it.
     fn change<R>(&self, act: impl FnOnce(&mut Machine, &mut Changes) -> R) -> R {
+        let (result, changes) = self.locked(act);
+        self.tell(&changes);
+        result
+    }
+
+    /// Does something under the lock; the observers are still to be told.
+    fn locked<R>(&self, act: impl FnOnce(&mut Machine, &mut Changes) -> R) -> (R, Changes) {
         let mut changes = Changes::default();
-        let result = {
-            let mut machine = self.lock();
-            let result = act(&mut machine, &mut changes);
-            self.publish(&machine);
-            result
-        };
+        let mut machine = self.lock();
+        let result = act(&mut machine, &mut changes);
+        self.publish(&machine);
+        drop(machine);
+        (result, changes)
+    }
+
+    fn tell(&self, changes: &Changes) {
         if !changes.is_empty() {
             // Relaxed: a counter that nobody decides by.
-            self.observers.tell(&changes, self.refused.load(Ordering::Relaxed));
+            self.observers.tell(changes, self.refused.load(Ordering::Relaxed));
         }
-        result
     }
 
     /// Makes the word and the end of the opening those of the locked machine.
@@ -375,7 +422,7 @@ impl Circuit {
     }
 
     #[inline]
-    fn word(&self) -> Word {
+    pub(crate) fn word(&self) -> Word {
         // Acquire: pairs with the Release in `publish`. A stale word is a call that came before the transition.
         Word(self.word.load(Ordering::Acquire))
     }
@@ -390,6 +437,29 @@ impl Circuit {
     fn lock(&self) -> MutexGuard<'_, Machine> {
         // Nothing foreign runs under the lock, so a panic there would be a bug of ours; other calls go on all the same.
         self.machine.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Circuit {
+    fn drop(&mut self) {
+        // Relaxed: nobody else has the circuit any more.
+        self.observers.tell_last(self.refused.load(Ordering::Relaxed));
+    }
+}
+
+/// Takes a permit back if an observer panics before anyone has it.
+struct GiveBack<'a> {
+    circuit: &'a Circuit,
+    permit: Option<&'a Permit>,
+    now: Instant,
+}
+
+impl Drop for GiveBack<'_> {
+    fn drop(&mut self) {
+        if let Some(permit) = self.permit {
+            // What this changes is not told: those who would be told have just panicked.
+            self.circuit.locked(|machine, changes| machine.settle(permit, Outcome::Ignored, self.now, changes));
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! What can be set, and what is refused.
 
-use mainstay_core::{InvalidConfig, intern, window};
-use std::time::Duration;
+use mainstay_core::{InvalidConfig, window};
+use std::{borrow::Cow, time::Duration};
 
 /// The settings of a circuit; plain data, checked once when a circuit is made of it.
 ///
@@ -17,7 +17,7 @@ use std::time::Duration;
 /// | [`open_for`](Self::open_for) | [`OpenFor::Fixed`] 30 s | as [`OpenFor`] says |
 /// | [`jitter`](Self::jitter) | 0 | 0 to 1 |
 /// | [`probes`](Self::probes) | 3 | 1 to 1,000 |
-/// | [`probe_deadline`](Self::probe_deadline) | 30 s | above 0 |
+/// | [`probe_deadline`](Self::probe_deadline) | 30 s | above 0, up to 24 h |
 /// | [`shadow`](Self::shadow) | off | |
 /// | [`seed`](Self::seed) | random | |
 ///
@@ -40,8 +40,9 @@ use std::time::Duration;
 #[must_use]
 pub struct Config {
     /// What refusals, logs and metrics call the circuit.
-    #[cfg_attr(feature = "serde", serde(deserialize_with = "crate::serde::name"))]
-    pub name: &'static str,
+    ///
+    /// Circuits of equal names share one string, which is kept for the life of the process.
+    pub name: Cow<'static, str>,
     /// The calls by which the service is judged.
     pub window: Window,
     /// From which share of failed calls on the circuit opens; also among probes.
@@ -60,10 +61,9 @@ pub struct Config {
     pub jitter: f64,
     /// How many calls a half-open circuit lets through and is then judged by.
     pub probes: u32,
-    /// How long a probe may be out; after that it counts as failed.
+    /// How long a probe may be silent; after that it counts as failed.
     ///
-    /// A deadline that no clock reaches leaves the slot of a [`Permit`](crate::Permit) that is dropped by hand taken until
-    /// a reset. Guards and response futures give theirs back in any case.
+    /// Each probe has the deadline that was set when it was sent.
     #[cfg_attr(feature = "serde", serde(with = "mainstay_core::config::duration"))]
     pub probe_deadline: Duration,
     /// Runs the whole machine and refuses nothing: what would have been refused is counted, and does not vote.
@@ -74,15 +74,13 @@ pub struct Config {
 
 /// The calls by which a closed circuit judges its service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Window {
     /// Opens at this many failures in a row; at least 1. Counts nothing while all is well, and is the fastest.
     Consecutive(u32),
     /// The rate over this many last calls; 1 to 1,000,000, one byte each.
     Last(u32),
     /// The rate over the calls of this time; 10 ms to 24 h. In ten buckets: a call counts for 90 to 100 % of the time.
-    Within(#[cfg_attr(feature = "serde", serde(with = "mainstay_core::config::duration"))] Duration),
+    Within(Duration),
 }
 
 /// Which calls are slow, and from which share of them on the circuit opens.
@@ -125,7 +123,7 @@ impl From<Duration> for OpenFor {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            name: "circuit-breaker",
+            name: Cow::Borrowed("circuit-breaker"),
             window: Window::Last(100),
             failure_rate: 0.5,
             minimum_calls: 20,
@@ -141,9 +139,9 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Sets [`name`](Self#structfield.name). Equal names share one string, which is kept for the life of the process.
-    pub fn name(mut self, name: &str) -> Self {
-        self.name = intern(name);
+    /// Sets [`name`](Self#structfield.name).
+    pub fn name(mut self, name: impl Into<Cow<'static, str>>) -> Self {
+        self.name = name.into();
         self
     }
 
@@ -210,7 +208,7 @@ impl Config {
     /// Checks every setting.
     pub(crate) fn check(&self) -> Result<(), InvalidConfig> {
         if !(1..=128).contains(&self.name.len()) {
-            return Err(InvalidConfig::new("name", self.name, "1 to 128 bytes"));
+            return Err(InvalidConfig::new("name", &self.name, "1 to 128 bytes"));
         }
         self.window.check()?;
         InvalidConfig::check_rate("failure_rate", self.failure_rate)?;
@@ -221,7 +219,8 @@ impl Config {
         self.open_for.check()?;
         InvalidConfig::check("jitter", self.jitter, 0.0..=1.0)?;
         InvalidConfig::check("probes", self.probes, 1..=1_000)?;
-        check_above_zero("probe_deadline", self.probe_deadline)
+        check_above_zero("probe_deadline", self.probe_deadline)?;
+        InvalidConfig::check("probe_deadline", self.probe_deadline, Duration::ZERO..=MAX_PROBE_DEADLINE)
     }
 }
 
@@ -278,6 +277,9 @@ impl OpenFor {
         }
     }
 }
+
+/// Longer ones would be as good as none, and a permit that is lost would keep its slot.
+const MAX_PROBE_DEADLINE: Duration = Duration::from_hours(24);
 
 fn check_above_zero(field: &'static str, time: Duration) -> Result<(), InvalidConfig> {
     if time.is_zero() {

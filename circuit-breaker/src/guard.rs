@@ -72,6 +72,13 @@ impl<H: Deref<Target = Circuit>> Guard<H> {
         Self { circuit: self.circuit.clone(), permit: self.permit.take() }
     }
 
+    /// Says that the call is not silent: if it is a probe that is still out, its deadline starts anew.
+    pub fn renew(&self) {
+        if let Some(permit) = &self.permit {
+            self.circuit.renew(permit, Clock);
+        }
+    }
+
     pub(crate) fn settle_once(&mut self, outcome: Outcome) {
         if let Some(permit) = &self.permit {
             if let Err(word) = self.circuit.settle_by_word(permit, outcome) {

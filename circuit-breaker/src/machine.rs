@@ -24,7 +24,8 @@ use std::{
 ///
 /// 1. Each transition raises `generation`; a result admitted under an earlier one changes nothing.
 /// 2. While half-open, votes and probes that are out are together at most `config.probes`, so at most that many calls are
-///    unsettled. (After a live change to fewer, none is sent until this holds again.)
+///    unsettled; a probe whose deadline has passed is settled. (After a live change to fewer, none is sent until this
+///    holds again.)
 /// 3. While half-open, the votes so far neither re-open nor close: a vote that decides also makes the transition.
 /// 4. The circuit opens only when a failure, a slow call or an abandoned call is recorded, or a probe's deadline passes.
 #[derive(Debug)]
@@ -60,9 +61,8 @@ struct Opening {
 }
 
 impl Machine {
-    /// A closed circuit.
+    /// A closed circuit of a checked configuration.
     pub(crate) fn new(config: Config, now: Instant) -> Result<Self, InvalidConfig> {
-        config.check()?;
         Ok(Self {
             phase: Phase::Closed,
             generation: 0,
@@ -160,11 +160,11 @@ impl Machine {
             Phase::Closed | Phase::Disabled => Ok(()),
             Phase::Open(Opening { until, .. }) => match until {
                 Some(until) if now >= until => Ok(()),
-                until => Err(wait_until(until, now)),
+                until => Err(until.map(|until| until.saturating_duration_since(now))),
             },
             Phase::HalfOpen if self.probes.have_room(self.config.probes) => Ok(()),
-            Phase::HalfOpen => Err(wait_until(self.probes.next_deadline(), now)),
-            Phase::Isolated => Err(None),
+            // A slot may be free at any moment. Or a probe is silent, and at its deadline the circuit opens.
+            Phase::HalfOpen | Phase::Isolated => Err(None),
         }
     }
 
@@ -219,6 +219,16 @@ impl Machine {
         }
     }
 
+    /// A probe that is still out and not silent: its deadline starts anew.
+    pub(crate) fn renew(&mut self, permit: &Permit, now: Instant, changes: &mut Changes) {
+        self.expire_probes(now, changes);
+        if permit.generation == self.generation
+            && let Some(probe) = permit.probe
+        {
+            self.probes.renew(probe, self.probe_deadline(now));
+        }
+    }
+
     // ## HalfOpen => (HalfOpen | Open)
     fn expire_probes(&mut self, now: Instant, changes: &mut Changes) {
         while let Phase::HalfOpen = self.phase
@@ -258,8 +268,12 @@ impl Machine {
 
     fn send_probe(&mut self, now: Instant) -> Permit {
         let started = self.config.slow.map(|_| now);
-        let probe = self.probes.send(started, now.checked_add(self.config.probe_deadline));
+        let probe = self.probes.send(started, self.probe_deadline(now));
         self.permit(Some(probe), now)
+    }
+
+    fn probe_deadline(&self, now: Instant) -> Option<Instant> {
+        now.checked_add(self.config.probe_deadline)
     }
 
     fn permit(&self, probe: Option<ProbeId>, now: Instant) -> Permit {
@@ -319,13 +333,18 @@ impl Machine {
     }
 
     /// Takes another configuration; phase, generation and the probes that are out stay.
-    pub(crate) fn reconfigure(&mut self, config: Config, now: Instant) -> Result<(), InvalidConfig> {
-        config.check()?;
+    ///
+    /// `recent` is empty and has the shape of the new window. It is made outside, and whichever of the two is not needed
+    /// is dropped there: a large window takes its time.
+    pub(crate) fn reconfigure(&mut self, config: Config, recent: &mut Recent) -> Result<(), InvalidConfig> {
         if config.name != self.config.name {
-            return Err(InvalidConfig::new("name", config.name, format!("`{}`, which it had", self.config.name)));
+            return Err(InvalidConfig::new("name", &config.name, format!("`{}`, which it had", self.config.name)));
         }
         if !self.config.window.has_shape_of(config.window) {
-            self.recent = Recent::new(config.window, now)?;
+            std::mem::swap(&mut self.recent, recent);
+        }
+        if let Some(seed) = config.seed.filter(|_| config.seed != self.config.seed) {
+            self.rng = SmallRng::seed_from_u64(seed);
         }
         self.probes.make_room(config.probes);
         // The votes were cast under other rules. Invariant 3 holds again, and so no vote is decisive by itself.
@@ -340,10 +359,6 @@ impl Machine {
         }
         Ok(())
     }
-}
-
-fn wait_until(until: Option<Instant>, now: Instant) -> Wait {
-    until.map(|until| until.saturating_duration_since(now))
 }
 
 /// `time` without this share of it. With no share to lose it stays exact, and nothing overflows.

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 /// The right to make one call; a plain token.
 ///
-/// Whoever holds it settles it, by [`Circuit::settle`](crate::Circuit::settle) on the circuit that gave it. A permit that
+/// It belongs to the circuit that gave it; another one would believe it too. Whoever holds it settles it, by [`Circuit::settle`](crate::Circuit::settle) there. A permit that
 /// is dropped unsettled is a call without a vote; if it was a probe, its slot stays taken until the probe's deadline. A
 /// [`Guard`](crate::Guard) settles by itself.
 #[derive(Debug)]
@@ -19,6 +19,7 @@ pub struct Permit {
 
 /// How an admitted call ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Outcome {
     /// The service works.
     Success,

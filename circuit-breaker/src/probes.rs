@@ -61,15 +61,31 @@ impl Probes {
     pub(crate) fn send(&mut self, started: Option<Instant>, deadline: Option<Instant>) -> ProbeId {
         self.last_id = self.last_id.wrapping_add(1).max(1);
         let id = NonZeroU32::new(self.last_id).unwrap_or(NonZeroU32::MIN);
-        let at = self.out.partition_point(|other| !later(other.deadline, deadline));
-        self.out.insert(at, Probe { id, started, deadline });
+        self.insert(Probe { id, started, deadline });
         id
+    }
+
+    /// Gives a probe that is out another deadline.
+    pub(crate) fn renew(&mut self, id: ProbeId, deadline: Option<Instant>) {
+        if let Some(at) = self.position(id)
+            && let Some(probe) = self.out.remove(at)
+        {
+            self.insert(Probe { deadline, ..probe });
+        }
+    }
+
+    fn insert(&mut self, probe: Probe) {
+        let at = self.out.partition_point(|other| !later(other.deadline, probe.deadline));
+        self.out.insert(at, probe);
+    }
+
+    fn position(&self, id: ProbeId) -> Option<usize> {
+        self.out.iter().position(|probe| probe.id == id)
     }
 
     /// Takes a probe back; `false` if it is not out any more.
     pub(crate) fn take_back(&mut self, id: ProbeId) -> bool {
-        let found = self.out.iter().position(|probe| probe.id == id);
-        found.and_then(|at| self.out.remove(at)).is_some()
+        self.position(id).and_then(|at| self.out.remove(at)).is_some()
     }
 
     /// Takes back the first probe whose deadline has passed, and says when it started and when that was.
@@ -80,7 +96,7 @@ impl Probes {
     }
 
     /// When the first probe that is out expires.
-    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+    fn next_deadline(&self) -> Option<Instant> {
         self.out.front().and_then(|probe| probe.deadline)
     }
 

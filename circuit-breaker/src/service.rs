@@ -1,10 +1,11 @@
 //! The service: whether the caller was told to go on.
 
-use crate::{circuit::Circuit, clock::Clock, future::ResponseFuture, guard::Guard, machine::Wait, permit::Outcome};
-use mainstay_core::{Classify, Refusable, Refused};
+use crate::{circuit::Circuit, clock::Clock, future::ResponseFuture, guard::Guard, machine::Wait, word::Word};
+use mainstay_core::{AnyError, Class, Classify, Refusable, Refused};
 use std::{
     fmt, mem,
     ops::Deref,
+    sync::Arc,
     task::{Context, Poll},
 };
 use tower_service::Service;
@@ -20,7 +21,8 @@ use tower_service::Service;
 /// until this service is dropped.
 ///
 /// Once ready it stays ready: a caller that was told to come and be refused is refused, unless it asks again and by then
-/// the circuit admits calls and the inner service is ready.
+/// the circuit admits calls and the inner service is ready. The refusal says how long to wait from the moment of
+/// `poll_ready`; if the circuit has changed since, from now, and zero if it admits calls again.
 ///
 /// An error of the inner `poll_ready` is passed on, and counts like an error of a call. Readiness is not cloned.
 ///
@@ -34,7 +36,7 @@ use tower_service::Service;
 /// `call` panics unless `poll_ready` has returned ready on this very value since the last call.
 ///
 /// A panic of the inner service counts as a failure and goes on to the caller.
-pub struct CircuitBreaker<S, H, C> {
+pub struct CircuitBreaker<S, H = Arc<Circuit>, C = AnyError> {
     inner: S,
     circuit: H,
     classify: C,
@@ -45,12 +47,14 @@ pub struct CircuitBreaker<S, H, C> {
 #[derive(Clone, Copy, Debug)]
 enum Turn {
     Unready,
-    Refuse(Wait),
+    /// The circuit was this, and it said to wait so long.
+    Refuse(Word, Wait),
     Forward,
 }
 
 impl<S, H, C> CircuitBreaker<S, H, C> {
-    pub(crate) const fn new(inner: S, circuit: H, classify: C) -> Self {
+    /// Puts `circuit` around a service; `classify` says what counts as a failure.
+    pub const fn new(inner: S, circuit: H, classify: C) -> Self {
         Self { inner, circuit, classify, turn: Turn::Unready }
     }
 
@@ -96,7 +100,10 @@ where
     #[track_caller]
     fn call(&mut self, request: Req) -> Self::Future {
         match self.start(request) {
-            Ok((inner, guard)) => ResponseFuture::admitted(inner, guard, self.classify.clone()),
+            Ok((guard, inner)) => {
+                let classify = self.classify.clone();
+                ResponseFuture::admitted(inner, guard, classify)
+            }
             Err(refused) => ResponseFuture::refused(refused),
         }
     }
@@ -113,8 +120,9 @@ where
         S::Error: Refusable,
         C: Classify<S::Response, S::Error>,
     {
-        if let Err(wait) = self.circuit.would_admit(Clock) {
-            self.turn = Turn::Refuse(wait);
+        let word = self.circuit.word();
+        if let Err(wait) = self.circuit.would_admit_by(word, Clock) {
+            self.turn = Turn::Refuse(word, wait);
             return Poll::Ready(Ok(()));
         }
         if let Turn::Forward = self.turn {
@@ -127,35 +135,41 @@ where
             Poll::Ready(Ok(())) => self.turn = Turn::Forward,
             Poll::Ready(Err(ref error)) => {
                 self.turn = Turn::Unready;
-                report_unready(&self.circuit, self.classify.judge(Err(error)).into());
+                if let Class::Failure(_) = self.classify.judge(Err(error)) {
+                    self.circuit.fail_unready(Clock);
+                }
             }
             // We have said ready before. The inner service will wake a caller that asks again.
-            Poll::Pending if matches!(self.turn, Turn::Refuse(_)) => return Poll::Ready(Ok(())),
+            Poll::Pending if matches!(self.turn, Turn::Refuse(..)) => return Poll::Ready(Ok(())),
             // The inner service will wake us.
             Poll::Pending => {}
         }
         ready
     }
 
-    /// The first half of `call`, whatever becomes of the answer.
+    /// The first half of `call`, whatever becomes of the answer. The guard comes first in the pair, so that a caller who
+    /// unwinds drops the inner future before it.
     #[track_caller]
-    pub(crate) fn start<Req>(&mut self, request: Req) -> Result<(S::Future, Guard<H>), Refused>
+    pub(crate) fn start<Req>(&mut self, request: Req) -> Result<(Guard<H>, S::Future), Refused>
     where
         S: Service<Req>,
     {
         let turn = self.turn;
         self.turn = Turn::Unready;
-        let permit = match turn {
+        match turn {
             Turn::Unready => panic!("`call` needs a `poll_ready` that returned ready"),
-            Turn::Refuse(wait) => return Err(self.circuit.refuse(wait)),
-            Turn::Forward => match self.circuit.admit_by_word() {
-                Ok(permit) => permit,
-                Err(word) => self.circuit.admit_by_state(word, Clock)?,
-            },
+            Turn::Refuse(word, wait) => return Err(self.circuit.refuse(word, wait, Clock)),
+            Turn::Forward => {}
+        }
+        // Cloned before anything is admitted: a clone that panics must not take a probe's slot with it.
+        let circuit = self.circuit.clone();
+        let permit = match circuit.admit_by_word() {
+            Ok(permit) => permit,
+            Err(word) => circuit.admit_by_state(word, Clock)?,
         };
-        let mut guard = Guard::new(self.circuit.clone(), permit);
+        let mut guard = Guard::new(circuit, permit);
         let inner = guard.run(|| self.inner.call(request));
-        Ok((inner, guard))
+        Ok((guard, inner))
     }
 
     #[cfg(feature = "http")]
@@ -164,22 +178,12 @@ where
     }
 }
 
-/// Counts a service that failed before it could be called, if the circuit would have admitted a call.
-fn report_unready(circuit: &Circuit, outcome: Outcome) {
-    if outcome == Outcome::Failure
-        && circuit.check(Clock).is_ok()
-        && let Ok(permit) = circuit.admit(Clock)
-    {
-        circuit.settle(permit, outcome, Clock);
-    }
-}
-
 /// Dropped only while the inner `poll_ready` unwinds.
 struct UnreadyScope<'a>(&'a Circuit);
 
 impl Drop for UnreadyScope<'_> {
     fn drop(&mut self) {
-        report_unready(self.0, Outcome::Failure);
+        self.0.fail_unready(Clock);
     }
 }
 

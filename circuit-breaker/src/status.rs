@@ -5,6 +5,7 @@ use std::{fmt, time::Duration};
 
 /// The state of a circuit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum State {
     /// Calls pass, and are counted.
     Closed,
@@ -40,7 +41,8 @@ pub struct Snapshot {
     /// The votes in the window; of the probes, while half-open. While open, those that opened the circuit, as far as they
     /// are still in the window. With [`Window::Consecutive`](crate::Window::Consecutive), the failures in a row.
     pub votes: Counts,
-    /// Calls in the window that were cancelled before they ended.
+    /// Calls that were cancelled before they ended: in the time of [`Window::Within`](crate::Window::Within), in a row
+    /// since the last vote otherwise. As `votes`, those of the closed circuit; abandoned probes are not counted.
     pub abandoned: u64,
     /// Probes that are out.
     pub probes: u32,
@@ -73,30 +75,28 @@ pub(crate) struct Change {
     pub(crate) cause: Cause,
 }
 
-/// The transitions of one operation: at most two, as when a probe's deadline re-opened a circuit whose open time is over
-/// too.
+/// The transitions of one operation: at most three, as when a probe's deadline re-opened a circuit whose open time is over
+/// too, and the next probe failed at once.
 #[derive(Debug, Default)]
 pub(crate) struct Changes {
-    first: Option<Change>,
-    second: Option<Change>,
+    made: [Option<Change>; 3],
 }
 
 impl Changes {
     pub(crate) fn push(&mut self, change: Change) {
-        debug_assert!(self.second.is_none(), "an operation makes at most two transitions");
-        if self.first.is_none() {
-            self.first = Some(change);
-        } else {
-            self.second = Some(change);
+        let free = self.made.iter_mut().find(|made| made.is_none());
+        debug_assert!(free.is_some(), "an operation makes at most three transitions");
+        if let Some(free) = free {
+            *free = Some(change);
         }
     }
 
     pub(crate) const fn is_empty(&self) -> bool {
-        self.first.is_none()
+        self.made[0].is_none()
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Change> {
-        self.first.iter().chain(&self.second)
+        self.made.iter().flatten()
     }
 }
 

@@ -60,6 +60,7 @@ struct Held {
     /// `None` if the call does not vote.
     generation: Option<u64>,
     started: Option<Duration>,
+    is_probe: bool,
 }
 
 /// Whether the admitted call is a probe, or how long to wait.
@@ -74,6 +75,8 @@ enum Event {
     Calls(usize, Outcome),
     /// One of the held permits is settled.
     Settle(usize, Outcome),
+    /// One of the held permits is renewed.
+    Renew(usize),
     /// One of the held permits is dropped.
     Drop(usize),
     Wait(Duration),
@@ -133,6 +136,14 @@ impl Model {
                     self.settle(held, *outcome);
                 }
             }
+            Event::Renew(which) => {
+                // Of a call that is no probe it changes nothing, and looks at nothing.
+                if let Some(which) = which.checked_rem(self.held.len())
+                    && self.held[which].is_probe
+                {
+                    self.renew(self.held[which]);
+                }
+            }
             Event::Drop(which) => {
                 if let Some(which) = which.checked_rem(self.held.len()) {
                     self.held.remove(which);
@@ -163,7 +174,7 @@ impl Model {
     fn admit(&mut self) {
         self.expire_probes();
         let call = self.calls_so_far;
-        let mut held = Held { call, generation: None, started: None };
+        let mut held = Held { call, generation: None, started: None, is_probe: false };
         let refusal = self.refusal();
         if let Err(wait) = refusal {
             self.refused += 1;
@@ -182,6 +193,7 @@ impl Model {
             if self.state != State::Disabled {
                 held.generation = Some(self.generation);
                 held.started = self.config.slow.map(|_| self.now);
+                held.is_probe = self.state == State::HalfOpen;
             }
         }
         self.calls_so_far += 1;
@@ -201,11 +213,9 @@ impl Model {
     fn refusal(&self) -> Result<(), Option<Duration>> {
         let until = match self.state {
             State::Open if self.open_until().is_none_or(|until| self.now < until) => self.open_until(),
-            State::HalfOpen if self.probes_out.len() + self.probe_votes.len() >= self.config.probes as usize => {
-                self.probes_out.iter().filter_map(|probe| probe.deadline).min()
-            }
+            State::HalfOpen if self.probes_out.len() + self.probe_votes.len() >= self.config.probes as usize => None,
             State::Isolated => None,
-            State::Closed | State::Open | State::HalfOpen | State::Disabled => return Ok(()),
+            _ => return Ok(()),
         };
         Err(until.map(|until| until.saturating_sub(self.now)))
     }
@@ -222,17 +232,17 @@ impl Model {
         let vote = match outcome {
             Outcome::Success => Some(Vote { failed: false, slow }),
             Outcome::Failure => Some(Vote { failed: true, slow }),
-            Outcome::Ignored | Outcome::Abandoned => None,
+            _ => None,
         };
         match self.state {
             State::Closed if vote.is_some() || outcome == Outcome::Abandoned => self.record(vote),
             State::HalfOpen => {
                 let out = self.probes_out.len();
                 self.probes_out.retain(|probe| probe.call != held.call);
-                if self.probes_out.len() < out
-                    && let Some(vote) = vote
-                {
-                    self.count_probe(vote, self.now);
+                match vote {
+                    _ if self.probes_out.len() == out => {}
+                    Some(vote) => self.count_probe(vote, self.now),
+                    None => {}
                 }
             }
             _ => {}
@@ -335,6 +345,16 @@ impl Model {
             };
             self.probes_out.retain(|probe| probe.call != call);
             self.count_probe(Vote { failed: true, slow: self.is_slow(started, deadline) }, deadline);
+        }
+    }
+
+    fn renew(&mut self, held: Held) {
+        self.expire_probes();
+        if held.generation == Some(self.generation) {
+            let deadline = end(self.now, self.config.probe_deadline);
+            for probe in self.probes_out.iter_mut().filter(|probe| probe.call == held.call) {
+                probe.deadline = deadline;
+            }
         }
     }
 
@@ -451,7 +471,8 @@ fn configs() -> impl Strategy<Value = Config> {
         max: ms(first + more),
     });
     let open_for = prop_oneof![times().prop_map(OpenFor::Fixed), growing];
-    let rest = (1..=4_u32, times(), prop::bool::weighted(0.15));
+    let deadlines = prop_oneof![30 => (1..=40_u64).prop_map(ms), 1 => Just(Duration::from_hours(24))];
+    let rest = (1..=4_u32, deadlines, prop::bool::weighted(0.15));
     (windows, rates(), 1..=6_u32, slow, open_for, rest).prop_map(|(window, rate, minimum, slow, open_for, rest)| {
         let (probes, deadline, shadow) = rest;
         let config = Config::default().name(NAME).window(window).failure_rate(rate).minimum_calls(minimum);
@@ -510,6 +531,7 @@ impl ReferenceStateMachine for Model {
             3 => Just(Event::Check),
             20 => (1..=6_usize, outcomes()).prop_map(|(calls, outcome)| Event::Calls(calls, outcome)),
             40 => (which(), outcomes()).prop_map(|(which, outcome)| Event::Settle(which, outcome)),
+            3 => which().prop_map(Event::Renew),
             3 => which().prop_map(Event::Drop),
             20 => waits().prop_map(Event::Wait),
             10 => any::<bool>().prop_map(|just_before| Event::WaitForNext { just_before }),
@@ -566,6 +588,11 @@ impl Real {
             Event::Settle(which, outcome) => {
                 if let Some(which) = which.checked_rem(self.held.len()) {
                     self.circuit.settle(self.held.remove(which), outcome, now);
+                }
+            }
+            Event::Renew(which) => {
+                if let Some(which) = which.checked_rem(self.held.len()) {
+                    self.circuit.renew(&self.held[which], now);
                 }
             }
             Event::Drop(which) => {

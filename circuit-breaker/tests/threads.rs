@@ -201,7 +201,7 @@ fn a_panicking_thread_takes_its_probe_with_it_and_nothing_else() {
         });
         assert!(unwound.join().is_err());
     });
-    assert_eq!(driver.admit().unwrap_err().retry_after(), Some(secs(30)), "its probe is out");
+    assert!(driver.admit().is_err(), "its probe is out");
     driver.wait(secs(30));
     assert_eq!((driver.snapshot().state, driver.snapshot().reopenings), (State::Open, 1), "and failed by its deadline");
     driver.close();

@@ -1,7 +1,7 @@
 //! What counts as a failure, said once for all policies.
 
 use crate::{Refusable, Verdict};
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 /// What the end of a call says about the service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +70,12 @@ impl<Res, Err> Classify<Res, Err> for AnyError {
             Ok(_) => Class::Success,
             Err(_) => Class::Failure(Failure::Transient),
         }
+    }
+}
+
+impl<Res, Err, C: Classify<Res, Err> + ?Sized> Classify<Res, Err> for Arc<C> {
+    fn classify(&self, result: Result<&Res, &Err>) -> Class {
+        (**self).classify(result)
     }
 }
 

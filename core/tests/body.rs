@@ -8,7 +8,7 @@ use http_body_util::{BodyExt, Empty, Full};
 use mainstay_core::http::{End, Settle, SettleBody};
 use proptest::prelude::*;
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     collections::VecDeque,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
@@ -55,7 +55,8 @@ impl Body for Script {
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.steps.len() as u64)
+        let data = self.steps.iter().filter(|&&step| step == Step::Data).count();
+        if self.honest { SizeHint::with_exact(4 * data as u64) } else { SizeHint::default() }
     }
 }
 
@@ -65,7 +66,7 @@ fn trailers() -> HeaderMap {
 
 /// What a settler lived through, in order.
 #[derive(Clone, Default)]
-struct Log(Rc<RefCell<Vec<&'static str>>>);
+struct Log(Rc<RefCell<Vec<&'static str>>>, Rc<Cell<u32>>);
 
 impl Log {
     fn settler(&self) -> Settler {
@@ -74,6 +75,10 @@ impl Log {
 
     fn push(&self, what: &'static str) {
         self.0.borrow_mut().push(what);
+    }
+
+    fn progress(&self) {
+        self.1.set(self.1.get() + 1);
     }
 
     fn entries(&self) -> Vec<&'static str> {
@@ -89,7 +94,12 @@ impl Settle for Settler {
             End::Complete { trailers: None } => "complete",
             End::Complete { trailers: Some(_) } => "trailers",
             End::Failed => "failed",
+            End::HeadOnly => "head only",
         });
+    }
+
+    fn progress(&mut self) {
+        self.0.progress();
     }
 }
 
@@ -184,29 +194,53 @@ fn nothing_is_settled_twice_by_a_poll_after_the_end() {
 }
 
 #[test]
-fn a_panic_drops_the_settler_at_once_and_for_good() {
+fn a_panic_is_a_failure_at_once_and_for_good() {
     let log = Log::default();
     let mut body = scripted(&log, false, &[Step::Panic, Step::Data]);
     catch_unwind(AssertUnwindSafe(|| poll(&mut body))).unwrap_err();
-    assert_eq!(log.entries(), ["dropped"]);
+    assert_eq!(log.entries(), ["failed", "dropped"]);
     assert!(poll(&mut body).is_ready());
     assert!(matches!(poll(&mut body), Poll::Ready(None)));
-    assert_eq!(log.entries(), ["dropped"]);
+    assert_eq!(log.entries(), ["failed", "dropped"]);
 }
 
 #[test]
-fn taking_the_inner_body_out_drops_the_settler() {
+fn taking_the_inner_body_out_is_as_dropping_the_body() {
     let log = Log::default();
     let body = SettleBody::new(Full::new(Bytes::from_static(b"data")), log.settler());
     body.into_inner();
-    assert_eq!(log.entries(), ["dropped"]);
+    assert_eq!(log.entries(), ["head only", "dropped"]);
+}
+
+#[test]
+fn a_reader_who_stops_at_the_announced_length_has_read_it_all() {
+    for (announced, entries) in [(8, &["head only", "dropped"][..]), (9, &["dropped"][..])] {
+        let log = Log::default();
+        let script = Script { steps: [Step::Data, Step::Data].into(), honest: false };
+        let mut body = task::spawn(SettleBody::new(script, log.settler()).announced(Some(announced)));
+        assert!(poll(&mut body).is_ready());
+        assert!(poll(&mut body).is_ready());
+        drop(body);
+        assert_eq!(log.entries(), entries);
+    }
+}
+
+#[test]
+fn each_frame_that_is_not_the_last_is_progress() {
+    let log = Log::default();
+    let mut body = scripted(&log, true, &[Step::Data, Step::Pending, Step::Data, Step::Data]);
+    for _ in 0..4 {
+        let _ = poll(&mut body);
+    }
+    assert_eq!(log.1.get(), 2);
+    assert_eq!(log.entries(), ["complete", "dropped"]);
 }
 
 #[test]
 fn hints_are_those_of_the_inner_body() {
     let log = Log::default();
     let body = scripted(&log, true, &[Step::Data, Step::Data]);
-    assert_eq!(body.size_hint().exact(), Some(2));
+    assert_eq!(body.size_hint().exact(), Some(8));
     assert!(!body.is_end_stream());
     assert!(scripted(&log, true, &[]).is_end_stream());
 }
@@ -244,7 +278,9 @@ fn expected(steps: &[Step], honest: bool, polls: usize) -> Vec<&'static str> {
             Some(Step::Data | Step::Pending | Step::Panic) => {}
         }
     }
-    vec!["dropped"]
+    let data = |steps: &[Step]| steps.iter().filter(|&&step| step == Step::Data).count();
+    let all_read = honest && data(&steps[..polls.min(steps.len())]) == data(steps);
+    if polls == 0 || all_read { vec!["head only", "dropped"] } else { vec!["dropped"] }
 }
 
 proptest! {

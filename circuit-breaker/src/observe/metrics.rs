@@ -43,9 +43,33 @@ impl Metrics {
         handles.hold(change.from, -1);
         handles.hold(change.to.state, 1);
         handles.transitions[change.to.state as usize].increment(1);
+        self.record_refused(&handles, refused);
+        self.follow(handles);
+    }
+
+    pub(crate) fn record_last(&self, refused: u64) {
+        let handles = self.lock().clone();
+        if let Some(handles) = handles {
+            self.record_refused(&handles, refused);
+        }
+    }
+
+    fn record_refused(&self, handles: &Handles, refused: u64) {
         // Relaxed: each refusal is in exactly one difference, whatever the order.
         let told = self.told.fetch_max(refused, Ordering::Relaxed);
         handles.refused.increment(refused.saturating_sub(told));
+    }
+
+    /// Moves on what was added to `handles` after a `rebind` had emptied them.
+    fn follow(&self, mut handles: Arc<Handles>) {
+        loop {
+            let present = self.handles();
+            if Arc::ptr_eq(&handles, &present) {
+                return;
+            }
+            handles.move_to(&present);
+            handles = present;
+        }
     }
 
     /// Moves what this circuit holds to the recorder that is installed now.
@@ -55,12 +79,7 @@ impl Metrics {
             new.hold(State::Closed, 1);
             return;
         };
-        for state in State::ALL {
-            // Relaxed: a sum, see `held`.
-            let held = old.held[state as usize].load(Ordering::Relaxed);
-            old.hold(state, -held);
-            new.hold(state, held);
-        }
+        old.move_to(&new);
     }
 
     fn handles(&self) -> Arc<Handles> {
@@ -107,11 +126,24 @@ impl Handles {
         }
     }
 
+    fn move_to(&self, other: &Self) {
+        for state in State::ALL {
+            // Relaxed: whoever moves a unit is the only one who does; the lock of `handles` orders it after its addition.
+            let held = self.held[state as usize].swap(0, Ordering::Relaxed);
+            self.tell(state, -held);
+            other.hold(state, held);
+        }
+    }
+
     #[expect(clippy::cast_precision_loss, reason = "a circuit holds at most a few units")]
+    fn tell(&self, state: State, more: i64) {
+        self.circuits[state as usize].increment(more as f64);
+    }
+
     fn hold(&self, state: State, more: i64) {
         // Relaxed: a sum, see `held`.
         self.held[state as usize].fetch_add(more, Ordering::Relaxed);
-        self.circuits[state as usize].increment(more as f64);
+        self.tell(state, more);
     }
 }
 

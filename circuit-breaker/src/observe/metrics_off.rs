@@ -12,4 +12,7 @@ impl Metrics {
 
     #[expect(clippy::unused_self, reason = "the twin of the method that does something")]
     pub(crate) const fn record(&self, _change: &Change, _refused: u64) {}
+
+    #[expect(clippy::unused_self, reason = "the twin of the method that does something")]
+    pub(crate) const fn record_last(&self, _refused: u64) {}
 }

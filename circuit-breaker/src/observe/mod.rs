@@ -29,10 +29,16 @@ impl Observers {
 
     pub(crate) fn tell(&self, changes: &Changes, refused: u64) {
         for change in changes.iter() {
-            self.tell_watchers(change);
             self.metrics.record(change, refused);
             crate::trace::changed(self.name, change);
+            // Last, since a waker that panics ends this.
+            self.tell_watchers(change);
         }
+    }
+
+    /// Refusals that no transition has told of.
+    pub(crate) fn tell_last(&self, refused: u64) {
+        self.metrics.record_last(refused);
     }
 
     /// Two threads may come here in another order than they changed the circuit: the later generation stays.

@@ -1,5 +1,6 @@
 //! A body that reports its own end.
 
+use bytes::Buf;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use pin_project::pin_project;
@@ -16,17 +17,23 @@ pub enum End<'a> {
         /// The trailers, if there were any.
         trailers: Option<&'a HeaderMap>,
     },
-    /// The body failed before its end.
+    /// The body failed before its end, or panicked.
     Failed,
+    /// Nobody asked for the end: the body was dropped after nothing was read of it, or all that was announced. There is
+    /// no more than the head to judge by.
+    HeadOnly,
 }
 
 /// What wants to know how a body ended, once.
 ///
-/// Implemented for closures, and by policies for what holds their guard. To be dropped unsettled means *abandoned*: nobody
-/// waited for the end, or the body panicked.
+/// Implemented for closures, and by policies for what holds their guard. To be dropped unsettled means *abandoned*: the
+/// reader left in the middle.
 pub trait Settle {
     /// Takes the end.
     fn settle(self, end: End<'_>);
+
+    /// Is told of each frame that is not the last: the body is not silent.
+    fn progress(&mut self) {}
 }
 
 impl<F> Settle for F
@@ -40,18 +47,20 @@ where
 
 /// A body that tells its settler how it ended: at most once, and as soon as that is known.
 ///
-/// The end is the trailers; an error; the end of the frames; or the last frame of data, if the body then says that it is at
-/// its end, since hyper does not poll such a body again. A body that has nothing to send is settled by [`new`](Self::new).
+/// The end is the trailers; an error or a panic; the end of the frames; or the last frame of data, if the body then says
+/// that it is at its end, since hyper does not poll such a body again. A body that has nothing to send is settled by
+/// [`new`](Self::new).
 ///
-/// The settler is dropped unsettled with a body that is dropped before its end, and at once if the inner body panics. That
-/// includes a reader that counts bytes and drops the body after the last one: to such a reader the body should say that
-/// it is at its end, as the bodies of hyper and axum do.
+/// Not every reader asks for the end. A client may look at the status and no further, a server answers a `HEAD`, hyper
+/// stops at the announced length. So a body that is dropped after nothing was read of it, or all that was
+/// [announced](Self::announced), is settled as [`End::HeadOnly`]. Dropped in the middle it drops its settler, which means
+/// *abandoned*.
 ///
 /// Nothing is boxed and nothing is allocated.
 ///
 /// # Cancel safety
 ///
-/// Dropping the body drops the settler, unless it is settled already.
+/// Dropping the body settles it or drops the settler, as said above, unless it is settled already.
 ///
 /// # Examples
 ///
@@ -75,16 +84,25 @@ where
 /// ```
 #[pin_project]
 #[derive(Debug)]
-pub struct SettleBody<B, S> {
+pub struct SettleBody<B, S: Settle> {
     #[pin]
     inner: B,
-    settler: Option<S>,
+    waiting: Waiting<S>,
 }
 
-impl<B, S> SettleBody<B, S> {
+/// A settler that waits for the end.
+#[derive(Debug)]
+struct Waiting<S: Settle> {
+    settler: Option<S>,
+    untouched: bool,
+    /// Of what was announced.
+    left: Option<u64>,
+}
+
+impl<B, S: Settle> SettleBody<B, S> {
     /// A body with nothing to settle, for the calls that a policy does not count.
     pub const fn settled(inner: B) -> Self {
-        Self { inner, settler: None }
+        Self { inner, waiting: Waiting { settler: None, untouched: true, left: None } }
     }
 
     /// The inner body.
@@ -97,9 +115,18 @@ impl<B, S> SettleBody<B, S> {
         &mut self.inner
     }
 
-    /// The inner body; a settler that still waits is dropped.
+    /// The inner body; a settler that still waits is treated as if the body were dropped.
     pub fn into_inner(self) -> B {
         self.inner
+    }
+
+    /// Says how many bytes were announced, by a `Content-Length`; without it the body's own exact size hint counts.
+    #[must_use]
+    pub const fn announced(mut self, bytes: Option<u64>) -> Self {
+        if bytes.is_some() {
+            self.waiting.left = bytes;
+        }
+        self
     }
 }
 
@@ -107,7 +134,8 @@ impl<B: Body, S: Settle> SettleBody<B, S> {
     /// Has `settler` told how `inner` ends; at once, if it is at its end already.
     pub fn new(inner: B, settler: S) -> Self {
         if !inner.is_end_stream() {
-            return Self { inner, settler: Some(settler) };
+            let left = inner.size_hint().exact();
+            return Self { inner, waiting: Waiting { settler: Some(settler), untouched: true, left } };
         }
         settler.settle(End::Complete { trailers: None });
         Self::settled(inner)
@@ -115,7 +143,7 @@ impl<B: Body, S: Settle> SettleBody<B, S> {
 }
 
 /// An empty body with nothing to settle, for responses that a layer further out makes itself.
-impl<B: Default, S> Default for SettleBody<B, S> {
+impl<B: Default, S: Settle> Default for SettleBody<B, S> {
     fn default() -> Self {
         Self::settled(B::default())
     }
@@ -127,19 +155,22 @@ impl<B: Body, S: Settle> Body for SettleBody<B, S> {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         let mut this = self.project();
-        // Taken out while foreign code runs: a panic in there drops the settler, and no later poll can settle it.
-        let settler = this.settler.take();
+        this.waiting.untouched = false;
+        let mut scope = FailOnPanic(this.waiting.settler.take());
         // Pending: the inner body will wake us.
         let polled = this.inner.as_mut().poll_frame(cx);
-        if let Some(settler) = settler {
-            let end = match &polled {
-                Poll::Pending => None,
-                Poll::Ready(frame) => end(frame.as_ref(), this.inner.is_end_stream()),
-            };
-            match end {
-                Some(end) => settler.settle(end),
-                None => *this.settler = Some(settler),
-            }
+        let Some(settler) = scope.0.take() else {
+            return polled;
+        };
+        let Poll::Ready(frame) = &polled else {
+            this.waiting.settler = Some(settler);
+            return polled;
+        };
+        if let Some(end) = end(frame.as_ref(), this.inner.is_end_stream()) {
+            settler.settle(end);
+        } else {
+            let data = frame.as_ref().and_then(|frame| frame.as_ref().ok()).and_then(Frame::data_ref);
+            this.waiting.go_on(settler, data.map_or(0, Buf::remaining));
         }
         polled
     }
@@ -150,6 +181,35 @@ impl<B: Body, S: Settle> Body for SettleBody<B, S> {
 
     fn size_hint(&self) -> SizeHint {
         self.inner.size_hint()
+    }
+}
+
+impl<S: Settle> Waiting<S> {
+    fn go_on(&mut self, mut settler: S, read: usize) {
+        settler.progress();
+        self.settler = Some(settler);
+        self.left = self.left.map(|left| left.saturating_sub(read as u64));
+    }
+}
+
+impl<S: Settle> Drop for Waiting<S> {
+    fn drop(&mut self) {
+        if let Some(settler) = self.settler.take()
+            && (self.untouched || self.left == Some(0))
+        {
+            settler.settle(End::HeadOnly);
+        }
+    }
+}
+
+/// Dropped with a settler only while the inner body unwinds.
+struct FailOnPanic<S: Settle>(Option<S>);
+
+impl<S: Settle> Drop for FailOnPanic<S> {
+    fn drop(&mut self) {
+        if let Some(settler) = self.0.take() {
+            settler.settle(End::Failed);
+        }
     }
 }
 

@@ -92,7 +92,7 @@ pub trait ClassifyBody<B, E>: Classify<Response<B>, E> {
     /// Classifies the end of a body whose head could not tell.
     fn classify_end(&self, end: End<'_>) -> Class {
         match end {
-            End::Complete { .. } => Class::Success,
+            End::Complete { .. } | End::HeadOnly => Class::Success,
             End::Failed => Class::Failure(Failure::Transient),
         }
     }
@@ -195,6 +195,7 @@ mod tests {
     fn a_success_needs_a_body_that_ends_well() {
         let end = |end| ClassifyBody::<(), ()>::classify_end(&HttpStatus, end);
         assert_eq!(end(End::Complete { trailers: None }), Class::Success);
+        assert_eq!(end(End::HeadOnly), Class::Success);
         assert_eq!(end(End::Failed), TRANSIENT);
     }
 

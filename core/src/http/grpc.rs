@@ -55,6 +55,19 @@ pub fn grpc_class(headers_or_trailers: &HeaderMap) -> Option<Class> {
     })
 }
 
+/// The class of the gRPC code that a client makes of an HTTP status ("HTTP to gRPC Status Code Mapping" of the protocol);
+/// a 404 is `UNIMPLEMENTED` there, since a service that is not where it should be does not work.
+fn http_status_class(status: StatusCode, headers: &HeaderMap) -> Class {
+    match status {
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Class::Success,
+        StatusCode::NOT_FOUND => Class::Failure(Failure::Permanent),
+        status => match http_class(status, headers) {
+            Class::Success => Class::Failure(Failure::Transient),
+            class => class,
+        },
+    }
+}
+
 fn pushback(headers: &HeaderMap) -> Option<Duration> {
     digits(headers.get(PUSHBACK)?.as_bytes()).map(Duration::from_millis)
 }
@@ -63,7 +76,9 @@ fn pushback(headers: &HeaderMap) -> Option<Duration> {
 ///
 /// As a [`ClassifyBody`] it is complete: the status is read where it stands, in the head or in the trailers. A body that
 /// ends without one was cut short, which gRPC calls `UNKNOWN`: a transient failure. A head without a gRPC status whose
-/// HTTP status is not 200 did not come from a gRPC service, and is classified by [`http_class`].
+/// HTTP status is not 200 did not come from a gRPC service: 401 and 403 are a success, 404 a permanent failure, what
+/// [`http_class`] calls a failure is that, and all else is a transient one. Where nobody read the trailers, the call is
+/// ignored.
 ///
 /// As a [`Classify`] it sees the head alone, and a status still to come in the trailers counts as success. That is what
 /// retry needs, since a call whose head has arrived can not be sent again; a policy that counts failures should settle
@@ -99,12 +114,13 @@ impl<B, E> ClassifyBody<B, E> for GrpcStatus {
         };
         grpc_class(response.headers()).or_else(|| match response.status() {
             StatusCode::OK => None,
-            status => Some(http_class(status, response.headers())),
+            status => Some(http_status_class(status, response.headers())),
         })
     }
 
     fn classify_end(&self, end: End<'_>) -> Class {
         match end {
+            End::HeadOnly => Some(Class::Ignored),
             End::Complete { trailers } => trailers.and_then(grpc_class),
             End::Failed => None,
         }
@@ -191,7 +207,9 @@ mod tests {
     fn a_head_that_is_not_grpc_is_classified_by_http() {
         assert_eq!(head(502, HeaderMap::new()), Some(TRANSIENT));
         assert_eq!(head(429, HeaderMap::new()), Some(overloaded(None)));
-        assert_eq!(head(404, HeaderMap::new()), Some(Class::Success));
+        assert_eq!(head(404, HeaderMap::new()), Some(Class::Failure(Failure::Permanent)));
+        assert_eq!(head(403, HeaderMap::new()), Some(Class::Success));
+        assert_eq!(head(301, HeaderMap::new()), Some(TRANSIENT));
     }
 
     #[test]
@@ -204,6 +222,7 @@ mod tests {
     fn an_end_without_a_status_was_cut_short() {
         let empty = HeaderMap::new();
         assert_eq!(end(End::Complete { trailers: None }), TRANSIENT);
+        assert_eq!(end(End::HeadOnly), Class::Ignored);
         assert_eq!(end(End::Complete { trailers: Some(&empty) }), TRANSIENT);
         assert_eq!(end(End::Failed), TRANSIENT);
     }

@@ -67,10 +67,12 @@ impl Rejection {
 
 /// Whether a request with these headers expects a gRPC response.
 pub(super) fn is_grpc(headers: &HeaderMap) -> bool {
-    headers
-        .get(CONTENT_TYPE)
-        .and_then(|value| value.as_bytes().get(..MEDIA_TYPE.len()))
-        .is_some_and(|start| start.eq_ignore_ascii_case(MEDIA_TYPE.as_bytes()))
+    let Some((start, rest)) =
+        headers.get(CONTENT_TYPE).and_then(|value| value.as_bytes().split_at_checked(MEDIA_TYPE.len()))
+    else {
+        return false;
+    };
+    start.eq_ignore_ascii_case(MEDIA_TYPE.as_bytes()) && matches!(rest.first(), None | Some(b'+' | b';' | b' '))
 }
 
 /// Rounds up to whole milliseconds, up to the largest pushback that clients can read.
@@ -177,6 +179,8 @@ mod tests {
             ("application/grpc+proto", true),
             ("Application/GRPC; charset=utf-8", true),
             ("application/grp", false),
+            ("application/grpcfoo", false),
+            ("application/grpc-web+proto", false),
             ("application/json", false),
             ("text/application/grpc", false),
         ] {

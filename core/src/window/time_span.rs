@@ -170,7 +170,7 @@ mod tests {
             let start = start() + Duration::from_secs(200);
             let mut window = TimeSpan::<Counts>::new(Duration::from_secs(10), start).unwrap();
             window.record(Vote::default().into(), start);
-            window.record(Vote::default().into(), start - Duration::from_millis(back));
+            window.record(Vote::default().into(), start.checked_sub(Duration::from_millis(back)).unwrap());
             prop_assert_eq!(window.total(start).calls, 2);
         }
     }
