@@ -36,7 +36,9 @@ impl Circuit {
     /// Runs `work` if the circuit admits it; every error of it counts as a failure.
     ///
     /// The circuit is asked when the returned future is first polled. Work with a plain error is lifted by
-    /// [`lift`](mainstay_core::lift); the error type is then [`Error<E>`](mainstay_core::Error).
+    /// [`lift`](mainstay_core::lift); the error type is then [`Error<E>`](mainstay_core::Error). So is work that calls
+    /// another stack and passes its error on: unlifted, a refusal of that stack would look like one of this circuit, and
+    /// what was done before it as if it had not been done.
     ///
     /// # Errors
     ///

@@ -25,12 +25,12 @@ fn body() -> (Sender, Body) {
     (sender, StreamBody::new(futures_util::StreamExt::boxed(pieces)))
 }
 
-fn data(bytes: &'static [u8]) -> Piece {
-    Ok(Frame::data(bytes))
+fn data(bytes: &'static [u8]) -> Frame<&'static [u8]> {
+    Frame::data(bytes)
 }
 
-fn trailers(status: &'static str) -> Piece {
-    Ok(Frame::trailers(HeaderMap::from_iter([("grpc-status".parse().unwrap(), HeaderValue::from_static(status))])))
+fn trailers(status: &'static str) -> Frame<&'static [u8]> {
+    Frame::trailers(HeaderMap::from_iter([("grpc-status".parse().unwrap(), HeaderValue::from_static(status))]))
 }
 
 fn one_failure_opens() -> Config {
@@ -75,7 +75,7 @@ async fn a_success_is_settled_when_the_body_has_ended() {
     let layer = CircuitBreakerLayer::http(counted()).unwrap().until_body_end();
     let (sender, body) = body();
     let mut answer = call(&layer, Response::new(body)).await.unwrap();
-    sender.send(data(b"half")).unwrap();
+    sender.send(Ok(data(b"half"))).unwrap();
     assert!(answer.body_mut().frame().await.is_some());
     assert_eq!(votes(&layer.handle()), (0, 0, 0));
 
@@ -109,7 +109,7 @@ async fn a_body_that_is_dropped_in_the_middle_is_an_abandoned_call() {
     let layer = CircuitBreakerLayer::http(counted()).unwrap().until_body_end();
     let (sender, body) = body();
     let mut answer = call(&layer, Response::new(body)).await.unwrap();
-    sender.send(data(b"half")).unwrap();
+    sender.send(Ok(data(b"half"))).unwrap();
     assert!(answer.body_mut().frame().await.is_some());
     drop(answer);
     assert_eq!(votes(&layer.handle()), (0, 0, 1));
@@ -134,7 +134,7 @@ async fn a_reader_who_stops_at_the_content_length_has_read_it_all() {
     let layer = CircuitBreakerLayer::http(counted()).unwrap().until_body_end();
     let (sender, body) = body();
     let mut answer = call(&layer, Response::builder().header("content-length", "4").body(body).unwrap()).await.unwrap();
-    sender.send(data(b"full")).unwrap();
+    sender.send(Ok(data(b"full"))).unwrap();
     assert!(answer.body_mut().frame().await.is_some());
     drop(answer);
     assert_eq!(votes(&layer.handle()), (1, 0, 0));
@@ -151,7 +151,7 @@ async fn a_body_that_is_not_silent_outlives_the_deadline_of_its_probe() {
     let mut answer = call(&layer, Response::new(long)).await.unwrap();
     for _ in 0..10 {
         tokio::time::sleep(Duration::from_secs(29)).await;
-        sender.send(data(b"more")).unwrap();
+        sender.send(Ok(data(b"more"))).unwrap();
         assert!(answer.body_mut().frame().await.is_some());
         assert_eq!(layer.handle().snapshot().state, State::HalfOpen);
     }
@@ -208,8 +208,8 @@ async fn the_status_of_grpc_is_read_from_the_trailers() {
         let layer = grpc();
         let (sender, body) = body();
         let answer = call(&layer, Response::new(body)).await.unwrap();
-        sender.send(data(b"message")).unwrap();
-        sender.send(trailers(status)).unwrap();
+        sender.send(Ok(data(b"message"))).unwrap();
+        sender.send(Ok(trailers(status))).unwrap();
         drop(sender);
         let collected = answer.into_body().collect().await.unwrap();
         assert_eq!(collected.trailers().unwrap()["grpc-status"], status);
@@ -222,7 +222,7 @@ async fn a_grpc_answer_without_a_status_was_cut_short() {
     let layer = grpc();
     let (sender, body) = body();
     let answer = call(&layer, Response::new(body)).await.unwrap();
-    sender.send(data(b"message")).unwrap();
+    sender.send(Ok(data(b"message"))).unwrap();
     drop(sender);
     answer.into_body().collect().await.unwrap();
     assert_eq!(layer.handle().state(), State::Open);
