@@ -1,8 +1,8 @@
 //! What the tests of the synchronous core share.
 #![allow(dead_code, reason = "each test file takes what it needs")]
 
-use mainstay_circuit_breaker::{Circuit, Config, Outcome, Permit, Snapshot, State};
-use mainstay_core::Refused;
+use mainstay_circuit_breaker::{Circuit, Config, Outcome, Permit, Snapshot, State, Window};
+use mainstay_core::{Refused, window::Counts};
 use std::time::{Duration, Instant};
 
 /// Any moment will do: only differences count.
@@ -122,4 +122,37 @@ impl Driver {
     pub(crate) fn reconfigure(&self, config: Config) {
         self.circuit.reconfigure_at(config, self.now).expect("the test means a valid configuration");
     }
+}
+
+pub(crate) const NANO: Duration = Duration::from_nanos(1);
+
+pub(crate) fn just_under(time: Duration) -> Duration {
+    time.saturating_sub(NANO)
+}
+
+/// Opens at the first failure.
+pub(crate) fn fragile() -> Config {
+    Config::default().window(Window::Consecutive(1)).probes(1)
+}
+
+/// Opens at the fifth failure, in each kind of window.
+pub(crate) fn five() -> [Config; 4] {
+    let config = Config::default().failure_rate(1.0).minimum_calls(5);
+    [Window::Consecutive(5), Window::Last(5), Window::Last(100), Window::Within(secs(10))]
+        .map(|window| config.clone().window(window))
+}
+
+/// Every sequence of `length` things out of `choices`.
+pub(crate) fn sequences<T: Copy>(choices: &[T], length: usize) -> Vec<Vec<T>> {
+    (0..length).fold(vec![Vec::new()], |sequences, _| {
+        let longer = |sequence: &Vec<T>| {
+            let sequence = sequence.clone();
+            choices.iter().map(move |&choice| [sequence.as_slice(), &[choice]].concat()).collect::<Vec<_>>()
+        };
+        sequences.iter().flat_map(longer).collect()
+    })
+}
+
+pub(crate) fn counts(calls: u64, failed: u64, slow: u64) -> Counts {
+    Counts { calls, failed, slow }
 }
