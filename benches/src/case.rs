@@ -39,10 +39,6 @@ impl Case {
     }
 
     /// How long it takes until each of `threads` threads has made `calls` calls, from the first start to the last end.
-    ///
-    /// # Panics
-    ///
-    /// If a call had the wrong answer.
     pub fn time(&self, threads: usize, calls: u64) -> Duration {
         let together = &Barrier::new(threads);
         let timed = |mut run: Runner| {
@@ -53,12 +49,12 @@ impl Case {
                 (start, Clock.now())
             }
         };
-        let times: Vec<_> = thread::scope(|scope| {
+        let spans: Vec<_> = thread::scope(|scope| {
             let threads: Vec<_> = (0..threads).map(|_| scope.spawn(timed(self.runner()))).collect();
             threads.into_iter().map(|thread| thread.join().expect("every answer is as expected")).collect()
         });
-        let start = times.iter().map(|&(start, _)| start).min();
-        let end = times.iter().map(|&(_, end)| end).max();
+        let start = spans.iter().map(|&(start, _)| start).min();
+        let end = spans.iter().map(|&(_, end)| end).max();
         start.zip(end).map_or(Duration::ZERO, |(start, end)| end.duration_since(start))
     }
 }

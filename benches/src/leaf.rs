@@ -41,27 +41,13 @@ impl fmt::Display for Failed {
 impl error::Error for Failed {}
 
 /// Makes one call without a runtime: readiness, the call, one poll.
-///
-/// # Errors
-///
-/// The error of the service.
-///
-/// # Panics
-///
-/// If the service lets the caller wait.
 #[inline]
-pub fn call<S: Service<u64>>(service: &mut S, request: u64) -> Result<S::Response, S::Error> {
+pub fn call<S: Service<u64>>(service: &mut S, request: u64) -> Poll<Result<S::Response, S::Error>> {
     let mut cx = Context::from_waker(Waker::noop());
-    at_once(service.poll_ready(&mut cx))?;
-    let future = pin!(service.call(request));
-    at_once(future.poll(&mut cx))
-}
-
-/// The answer of something that does not let its caller wait.
-fn at_once<T>(poll: Poll<T>) -> T {
-    match poll {
-        Poll::Ready(answer) => answer,
-        Poll::Pending => panic!("nothing here has a reason to wait"),
+    match service.poll_ready(&mut cx) {
+        Poll::Ready(Ok(())) => pin!(service.call(request)).poll(&mut cx),
+        Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+        Poll::Pending => Poll::Pending,
     }
 }
 
@@ -69,6 +55,6 @@ fn at_once<T>(poll: Poll<T>) -> T {
 pub fn bare() -> Case {
     Case::new("bare", || {
         let mut service = Leaf;
-        move |number| assert_eq!(call(&mut service, number), Ok(number))
+        move |number| assert_eq!(call(&mut service, number), Poll::Ready(Ok(number)))
     })
 }

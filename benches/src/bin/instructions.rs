@@ -1,0 +1,23 @@
+//! Makes calls for `benches/callgrind`, which counts the instructions.
+//!
+//! Without arguments: the names of the cases. With a name and a number: so many calls of that case.
+
+use mainstay_benches::{bare, circuit_breaker};
+use std::{env, process::ExitCode};
+
+fn main() -> ExitCode {
+    let mut cases = [bare()].into_iter().chain(circuit_breaker::cases());
+    let mut arguments = env::args().skip(1);
+    let Some(name) = arguments.next() else {
+        cases.for_each(|case| println!("{}", case.name()));
+        return ExitCode::SUCCESS;
+    };
+    let case = cases.find(|case| case.name() == name);
+    let calls = arguments.next().and_then(|calls| calls.parse().ok());
+    let Some((case, calls)) = case.zip(calls) else {
+        eprintln!("usage: instructions [case calls]");
+        return ExitCode::FAILURE;
+    };
+    case.runner()(calls);
+    ExitCode::SUCCESS
+}
