@@ -144,3 +144,14 @@ fn a_refused_change_changes_nothing() {
     assert_eq!(driver.snapshot(), before);
     assert_eq!(driver.circuit.config(), Config::default());
 }
+
+#[test]
+fn a_new_seed_is_the_one_that_jitters_from_then_on() {
+    let config = fragile().jitter(1.0);
+    let changed = Driver::new(config.clone().seed(1));
+    changed.reconfigure(config.clone().seed(2));
+    let made = Driver::new(config.seed(2));
+    changed.fail_until_open();
+    made.fail_until_open();
+    assert_eq!(changed.retry_after(), made.retry_after());
+}

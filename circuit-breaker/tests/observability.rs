@@ -359,7 +359,7 @@ mod metrics {
     }
 
     #[test]
-    fn refusals_are_brought_up_to_date_with_each_transition() {
+    fn refusals_are_brought_up_to_date_with_each_transition_and_at_the_end() {
         let mut recorder = Recorder::new();
         let circuit = circuit("refusing");
         let refused = |recorder: &mut Recorder| {
@@ -379,6 +379,12 @@ mod metrics {
         recorder.during(|| circuit.reset());
         assert_eq!(refused(&mut recorder), Some(7.0), "none is counted twice");
         assert_eq!(circuit.snapshot().refused, 7);
+
+        recorder.during(move || {
+            circuit.isolate();
+            circuit.admit(now()).unwrap_err();
+        });
+        assert_eq!(refused(&mut recorder), Some(8.0), "the rest is told when the circuit is dropped");
     }
 
     #[test]

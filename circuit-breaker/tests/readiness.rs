@@ -3,7 +3,7 @@
 //! A service that only counts how often it may be called would let two clones be ready on one slot. Here each value holds
 //! its own token: taken from a pool in `poll_ready`, spent in `call`, given back when dropped, absent in clones.
 
-use mainstay_circuit_breaker::{CircuitBreaker, CircuitBreakerLayer, Config, State, Window};
+use mainstay_circuit_breaker::{CircuitBreaker, CircuitBreakerLayer, Clock, Config, Outcome, State, Window};
 use mainstay_core::{AnyError, Class, Classify, Error, Reason, Refused, TimedOut, classify_fn};
 use std::{
     cell::{Cell, RefCell},
@@ -473,4 +473,31 @@ async fn a_clone_of_a_ready_service_is_not_ready() {
     layer.handle().reset();
     assert_eq!(ask(&mut service, 1), Ok(1));
     assert_eq!(pool.calls.get(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failing_readiness_in_shadow_is_no_refused_call() {
+    let (pool, layer) = (Pool::of(1), layer(config().shadow(true)));
+    let mut service = over(&pool, &layer);
+    layer.handle().isolate();
+    pool.fail_next(Error::Inner("gone"));
+    assert_ready_err!(poll(&mut service));
+    assert_eq!(layer.handle().snapshot().refused, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failing_readiness_long_after_a_silent_probe_is_told_as_all_that_happened() {
+    let (pool, layer) = (Pool::of(1), layer(config().window(Window::Consecutive(1)).probes(1)));
+    let mut service = over(&pool, &layer);
+    let circuit = layer.handle();
+    circuit.settle(circuit.admit(Clock).unwrap(), Outcome::Failure, Clock);
+    tokio::time::advance(Duration::from_secs(3600)).await;
+    drop(circuit.admit(Clock).unwrap());
+    tokio::time::advance(Duration::from_secs(3600)).await;
+
+    pool.fail_next(Error::Inner("gone"));
+    assert_ready_err!(poll(&mut service));
+    // Open, half-open, open by the deadline, half-open by the open time, open by this failure.
+    assert_eq!((circuit.snapshot().generation, circuit.state()), (5, State::Open));
+    assert_eq!(circuit.watch().borrow().generation, 5);
 }
