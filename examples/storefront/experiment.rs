@@ -1,0 +1,185 @@
+//! The same customers and the same outage, with resilience off and on.
+
+use crate::{
+    faults::Script,
+    interrupt::Interrupt,
+    load::{self, Arrival, Errand},
+    measure::{self, Numbers, Record, Tally},
+    progress::Progress,
+    shop::Shop,
+    stacks::Resilience,
+};
+use mainstay::{
+    BoxError,
+    circuit_breaker::{Circuit, State},
+};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use std::{sync::Arc, time::Duration};
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinSet,
+    time::{Instant, interval},
+};
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Plan {
+    pub(crate) duration: Duration,
+    pub(crate) rate: u32,
+    pub(crate) seed: u64,
+    pub(crate) patience: Duration,
+}
+
+/// A plan, with all that both runs share.
+#[derive(Debug)]
+pub(crate) struct Experiment {
+    plan: Plan,
+    script: Script,
+    arrivals: Vec<Arrival>,
+    metrics: PrometheusHandle,
+}
+
+/// What happened in one run.
+#[derive(Clone, Debug)]
+pub(crate) struct Run {
+    pub(crate) records: Vec<Record>,
+    pub(crate) numbers: Numbers,
+    /// How it went for those who looked at products, and for those who checked out.
+    pub(crate) browse: Tally,
+    pub(crate) checkout: Tally,
+    /// The states of the payment circuit, each with the moment at which it began.
+    pub(crate) states: Vec<(Duration, State)>,
+}
+
+/// Both runs; the second is missing if Ctrl-C came in the first.
+#[derive(Clone, Debug)]
+pub(crate) struct Comparison {
+    pub(crate) plan: Plan,
+    pub(crate) script: Script,
+    pub(crate) off: Run,
+    pub(crate) on: Option<Run>,
+}
+
+impl Experiment {
+    pub(crate) fn new(plan: Plan) -> Result<Self, BoxError> {
+        Ok(Self {
+            plan,
+            script: Script::over(plan.duration),
+            arrivals: load::arrivals(plan.seed, plan.rate, plan.duration),
+            metrics: PrometheusBuilder::new().install_recorder()?,
+        })
+    }
+
+    /// Off, then on, each with a shop of its own.
+    pub(crate) async fn compare(self, interrupt: &mut Interrupt) -> Result<Comparison, BoxError> {
+        let progress = Progress::over(2 * self.plan.duration);
+        let off = self.run(Resilience::Off, &progress, interrupt).await?;
+        let on = match interrupt.has_come() {
+            true => None,
+            false => Some(self.run(Resilience::On, &progress, interrupt).await?),
+        };
+        progress.finish();
+        Ok(Comparison { plan: self.plan, script: self.script, off, on })
+    }
+
+    async fn run(
+        &self,
+        resilience: Resilience,
+        progress: &Progress,
+        interrupt: &mut Interrupt,
+    ) -> Result<Run, BoxError> {
+        let shop = Shop::open_anywhere(resilience, &self.plan, self.metrics.clone()).await?;
+        let start = Instant::now();
+
+        // Dropped at the end, and with it whatever still runs.
+        let mut background = JoinSet::new();
+        let (script, switch) = (self.script.clone(), shop.switch.clone());
+        background.spawn(async move { script.play(switch, start).await });
+        let (sender, records) = mpsc::unbounded_channel();
+        background.spawn(load::generate(self.arrivals.clone(), shop.gateway, self.plan.patience, start, sender));
+        let states = shop.circuit.clone().map(|circuit| Watch::over(circuit, start));
+
+        let records = self.collect(records, resilience, start, progress, interrupt).await;
+        background.shutdown().await;
+        let states = match states {
+            Some(watch) => watch.end().await,
+            None => Vec::new(),
+        };
+        let provider_calls = shop.switch.sick_calls();
+        shop.close().await;
+        Ok(self.result(records, provider_calls, states, interrupt.has_come()))
+    }
+
+    /// What became of the customers, until all are accounted for, or until Ctrl-C.
+    async fn collect(
+        &self,
+        mut from: mpsc::UnboundedReceiver<Record>,
+        resilience: Resilience,
+        start: Instant,
+        progress: &Progress,
+        interrupt: &mut Interrupt,
+    ) -> Vec<Record> {
+        let mut records = Vec::with_capacity(self.arrivals.len());
+        let mut tick = interval(Duration::from_millis(100));
+        loop {
+            tokio::select! {
+                record = from.recv() => match record {
+                    Some(record) => records.push(record),
+                    None => return records,
+                },
+                _ = tick.tick() => {
+                    let at = start.elapsed();
+                    progress.show(resilience, at, self.plan.duration, self.script.fault_at(at), &records);
+                }
+                () = interrupt.come() => return records,
+            }
+        }
+    }
+
+    fn result(&self, mut records: Vec<Record>, provider_calls: u64, states: Vec<(Duration, State)>, cut: bool) -> Run {
+        records.sort_by_key(|record| record.at);
+        let recovery = match cut {
+            true => None,
+            false => measure::recovery(&records, self.script.recovery(), self.plan.duration),
+        };
+        let errand = |errand| Tally::of(records.iter().filter(|record| record.errand == errand));
+        Run {
+            numbers: Numbers::of(&records, provider_calls, recovery),
+            browse: errand(Errand::Browse),
+            checkout: errand(Errand::Checkout),
+            states,
+            records,
+        }
+    }
+}
+
+/// Writes down the states of a circuit while it is there.
+struct Watch {
+    stop: oneshot::Sender<()>,
+    states: tokio::task::JoinHandle<Vec<(Duration, State)>>,
+}
+
+impl Watch {
+    fn over(circuit: Arc<Circuit>, start: Instant) -> Self {
+        let (stop, mut stopped) = oneshot::channel();
+        let states = tokio::spawn(async move {
+            let mut status = circuit.watch();
+            let mut states = vec![(Duration::ZERO, status.borrow_and_update().state)];
+            loop {
+                tokio::select! {
+                    changed = status.changed() => match changed {
+                        Ok(()) => states.push((start.elapsed(), status.borrow_and_update().state)),
+                        Err(_) => return states,
+                    },
+                    _ = &mut stopped => return states,
+                }
+            }
+        });
+        Self { stop, states }
+    }
+
+    async fn end(self) -> Vec<(Duration, State)> {
+        drop(self.stop);
+        self.states.await.unwrap_or_default()
+    }
+}

@@ -1,0 +1,184 @@
+//! What can be wrong with the provider, and the script of the outage.
+
+use serde::Serialize;
+use std::{
+    fmt,
+    str::FromStr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep_until},
+};
+
+/// How the provider is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Fault {
+    #[default]
+    Healthy,
+    /// Answers, but takes most of a customer's patience.
+    Slow,
+    /// Answers 500 at once.
+    Failing,
+    /// Accepts the request and never answers.
+    Silent,
+}
+
+/// The provider's fault, set from outside, and how many requests met one.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Switch {
+    state: Arc<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    fault: watch::Sender<Fault>,
+    /// A counter that nobody decides by, hence relaxed.
+    sick_calls: AtomicU64,
+}
+
+/// One part of the script.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub(crate) struct Phase {
+    pub(crate) fault: Fault,
+    pub(crate) from: Duration,
+    pub(crate) until: Duration,
+}
+
+/// The whole script: healthy, sick in three ways, healthy again.
+#[derive(Clone, Debug)]
+pub(crate) struct Script {
+    pub(crate) phases: [Phase; 5],
+}
+
+impl Fault {
+    pub(crate) const ALL: [Self; 4] = [Self::Healthy, Self::Slow, Self::Failing, Self::Silent];
+
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Healthy => "healthy",
+            Self::Slow => "slow",
+            Self::Failing => "failing",
+            Self::Silent => "silent",
+        }
+    }
+}
+
+impl Switch {
+    pub(crate) fn set(&self, fault: Fault) {
+        self.state.fault.send_replace(fault);
+    }
+
+    pub(crate) fn fault(&self) -> Fault {
+        *self.state.fault.borrow()
+    }
+
+    /// A request reaches the provider: counts it if the provider is sick, and says how it is.
+    pub(crate) fn meet(&self) -> Fault {
+        let fault = self.fault();
+        if fault != Fault::Healthy {
+            self.state.sick_calls.fetch_add(1, Ordering::Relaxed);
+        }
+        fault
+    }
+
+    /// Requests that reached the provider while it was sick.
+    pub(crate) fn sick_calls(&self) -> u64 {
+        self.state.sick_calls.load(Ordering::Relaxed)
+    }
+}
+
+impl Script {
+    /// Where each phase ends, in hundredths of the run. The last is long enough to see a recovery in the shortest run.
+    const ENDS: [(Fault, u32); 5] =
+        [(Fault::Healthy, 20), (Fault::Slow, 35), (Fault::Failing, 50), (Fault::Silent, 70), (Fault::Healthy, 100)];
+
+    pub(crate) fn over(duration: Duration) -> Self {
+        let mut from = Duration::ZERO;
+        let phases = Self::ENDS.map(|(fault, hundredths)| {
+            let until = duration * hundredths / 100;
+            Phase { fault, from: std::mem::replace(&mut from, until), until }
+        });
+        Self { phases }
+    }
+
+    /// When the provider is healthy again.
+    pub(crate) fn recovery(&self) -> Duration {
+        self.phases[self.phases.len() - 1].from
+    }
+
+    /// The fault at a moment of the run.
+    pub(crate) fn fault_at(&self, at: Duration) -> Fault {
+        self.phases.iter().find(|phase| at < phase.until).map_or(Fault::Healthy, |phase| phase.fault)
+    }
+
+    /// Sets the switch as the script says, counted from `start`.
+    pub(crate) async fn play(&self, switch: Switch, start: Instant) {
+        for phase in &self.phases {
+            sleep_until(start + phase.from).await;
+            switch.set(phase.fault);
+        }
+    }
+}
+
+impl FromStr for Fault {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        Self::ALL.into_iter().find(|fault| fault.as_str() == text).ok_or(())
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_phases_follow_each_other_without_a_gap_and_fill_the_run() {
+        let duration = Duration::from_secs(20);
+        let phases = Script::over(duration).phases;
+
+        assert_eq!(phases[0].from, Duration::ZERO);
+        assert_eq!(phases[4].until, duration);
+        assert!(phases.windows(2).all(|pair| pair[0].until == pair[1].from && pair[0].from < pair[0].until));
+        assert_eq!((phases[0].fault, phases[4].fault), (Fault::Healthy, Fault::Healthy));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_switch_follows_the_script() {
+        let script = Script::over(Duration::from_secs(20));
+        let (switch, start) = (Switch::default(), Instant::now());
+        let playing = tokio::spawn({
+            let (script, switch) = (script.clone(), switch.clone());
+            async move { script.play(switch, start).await }
+        });
+        for (second, fault) in
+            [(1, Fault::Healthy), (5, Fault::Slow), (8, Fault::Failing), (12, Fault::Silent), (15, Fault::Healthy)]
+        {
+            sleep_until(start + Duration::from_secs(second)).await;
+            assert_eq!(switch.meet(), fault);
+            assert_eq!(script.fault_at(Duration::from_secs(second)), fault);
+        }
+        assert_eq!(switch.sick_calls(), 3);
+        playing.await.unwrap();
+    }
+
+    #[test]
+    fn faults_are_read_as_they_are_written() {
+        for fault in Fault::ALL {
+            assert_eq!(fault.to_string().parse(), Ok(fault));
+        }
+        assert_eq!("tired".parse::<Fault>(), Err(()));
+    }
+}

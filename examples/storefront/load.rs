@@ -1,0 +1,163 @@
+//! The customers: they arrive at random moments, do not wait for each other, and give up when their patience ends.
+
+use crate::{
+    measure::{Outcome, Record},
+    services::catalog::{self, PRODUCTS},
+    stacks::{self, Http},
+};
+use axum::body::Body;
+use http::{
+    HeaderMap, Request, StatusCode,
+    header::{CONTENT_TYPE, RETRY_AFTER},
+};
+use http_body_util::BodyExt;
+use rand::{RngExt, SeedableRng, rngs::Xoshiro256PlusPlus};
+use serde_json::json;
+use std::{net::SocketAddr, time::Duration};
+use tokio::{
+    sync::mpsc,
+    task::JoinSet,
+    time::{Instant, sleep_until, timeout_at},
+};
+
+/// The share of the customers who check out; the others look at a product.
+const CHECKOUTS: f64 = 0.4;
+
+/// What a customer comes for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Errand {
+    Browse,
+    Checkout,
+}
+
+/// One customer.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Arrival {
+    /// Counted from the start of the run.
+    pub(crate) at: Duration,
+    pub(crate) errand: Errand,
+    product: u32,
+}
+
+/// A Poisson process: the times between arrivals are independent and exponential. The same seed gives the same arrivals.
+pub(crate) fn arrivals(seed: u64, rate: u32, duration: Duration) -> Vec<Arrival> {
+    let mut random = Xoshiro256PlusPlus::seed_from_u64(seed);
+    let mut arrivals = Vec::new();
+    let mut at = 0.0;
+    loop {
+        // Drawn from (0, 1], whose logarithm is finite.
+        at -= (1.0 - random.random::<f64>()).ln() / f64::from(rate);
+        if at >= duration.as_secs_f64() {
+            return arrivals;
+        }
+        arrivals.push(Arrival {
+            at: Duration::from_secs_f64(at),
+            errand: if random.random_bool(CHECKOUTS) { Errand::Checkout } else { Errand::Browse },
+            product: random.random_range(1..=PRODUCTS),
+        });
+    }
+}
+
+/// Sends each customer at its time, whatever became of those before, and reports each as it ends.
+pub(crate) async fn generate(
+    arrivals: Vec<Arrival>,
+    gateway: SocketAddr,
+    patience: Duration,
+    start: Instant,
+    records: mpsc::UnboundedSender<Record>,
+) {
+    let http = stacks::http();
+    let mut customers = JoinSet::new();
+    for arrival in arrivals {
+        let due = start + arrival.at;
+        sleep_until(due).await;
+        let (http, records) = (http.clone(), records.clone());
+        customers.spawn(async move {
+            let answer = timeout_at(due + patience, visit(http, gateway, arrival)).await;
+            let waited = due.elapsed().min(patience);
+            let outcome = answer.map_or(Outcome::Late, |answer| answer.unwrap_or(Outcome::Failed));
+            // Nobody listens any more after Ctrl-C.
+            let _ = records.send(Record { at: arrival.at, errand: arrival.errand, outcome, waited });
+        });
+        while customers.try_join_next().is_some() {}
+    }
+    customers.join_all().await;
+}
+
+/// One request, to the last byte of its answer.
+async fn visit(
+    http: Http,
+    gateway: SocketAddr,
+    arrival: Arrival,
+) -> Result<Outcome, Box<dyn std::error::Error + Send + Sync>> {
+    let response = http.request(request(gateway, arrival)).await?;
+    let outcome = judge(response.status(), response.headers());
+    response.into_body().collect().await?;
+    Ok(outcome)
+}
+
+fn request(gateway: SocketAddr, arrival: Arrival) -> Request<Body> {
+    let Arrival { product, errand, .. } = arrival;
+    match errand {
+        Errand::Browse => Request::get(format!("http://{gateway}/products/{product}")).body(Body::empty()),
+        Errand::Checkout => Request::post(format!("http://{gateway}/checkout"))
+            .header(CONTENT_TYPE, "application/json")
+            .body(Body::from(json!({ "product": product, "cents": catalog::price(product) }).to_string())),
+    }
+    .expect("an address and a number make a valid head")
+}
+
+/// A refusal says when to come back; that, and not the status alone, is what a customer can act on.
+fn judge(status: StatusCode, headers: &HeaderMap) -> Outcome {
+    match status {
+        status if status.is_success() => Outcome::Ok,
+        StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS if headers.contains_key(RETRY_AFTER) => {
+            Outcome::Refused
+        }
+        _ => Outcome::Failed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn the_same_seed_brings_the_same_customers() {
+        assert_eq!(arrivals(7, 300, MINUTE), arrivals(7, 300, MINUTE));
+        assert_ne!(arrivals(7, 300, MINUTE), arrivals(8, 300, MINUTE));
+    }
+
+    #[test]
+    #[expect(clippy::cast_precision_loss, reason = "a few ten thousand")]
+    fn arrivals_are_a_poisson_process() {
+        let arrivals = arrivals(7, 300, MINUTE);
+        assert!(arrivals.is_sorted_by_key(|arrival| arrival.at));
+
+        // 18,000 expected, with a standard deviation of 134: five of them.
+        let count = arrivals.len() as f64;
+        assert!((count - 18_000.0).abs() < 670.0, "{count}");
+
+        // Of exponential times the mean and the standard deviation are equal; each is known to about 1 % here.
+        let gaps: Vec<_> = arrivals.windows(2).map(|pair| (pair[1].at - pair[0].at).as_secs_f64()).collect();
+        let mean = gaps.iter().sum::<f64>() / gaps.len() as f64;
+        let deviation = (gaps.iter().map(|gap| (gap - mean).powi(2)).sum::<f64>() / gaps.len() as f64).sqrt();
+        assert!((deviation / mean - 1.0).abs() < 0.05, "{deviation} {mean}");
+
+        let checkouts = arrivals.iter().filter(|arrival| arrival.errand == Errand::Checkout).count() as f64;
+        assert!((checkouts / count - CHECKOUTS).abs() < 0.02, "{checkouts}");
+    }
+
+    #[test]
+    fn a_refusal_has_to_say_when_to_come_back() {
+        let mut headers = HeaderMap::new();
+        assert_eq!(judge(StatusCode::CREATED, &headers), Outcome::Ok);
+        assert_eq!(judge(StatusCode::SERVICE_UNAVAILABLE, &headers), Outcome::Failed);
+        headers.insert(RETRY_AFTER, 1.into());
+        assert_eq!(judge(StatusCode::SERVICE_UNAVAILABLE, &headers), Outcome::Refused);
+        assert_eq!(judge(StatusCode::TOO_MANY_REQUESTS, &headers), Outcome::Refused);
+        assert_eq!(judge(StatusCode::BAD_GATEWAY, &headers), Outcome::Failed);
+    }
+}

@@ -1,0 +1,69 @@
+//! A shop that breaks and recovers: `cargo run --release --bin storefront`
+//!
+//! Four services speak HTTP over loopback. The payment provider becomes slow, then fails, then falls silent, and
+//! recovers; customers arrive all the while and do not wait for each other. The same customers and the same outage come
+//! twice, first with resilience off and then with resilience on, and the numbers of both are set side by side.
+//!
+//! ```text
+//!   customers ──▶ gateway ──▶ catalog (two replicas)
+//!                    │
+//!                    └──────▶ payment ──▶ provider (slow, failing, silent)
+//! ```
+//!
+//! Where to read on: `stacks.rs` has every client layer by layer, `services/` one file per service, `faults.rs` the script
+//! of the outage, `load.rs` the customers, `measure.rs` what is counted.
+
+mod cli;
+mod experiment;
+mod faults;
+mod interrupt;
+mod load;
+mod measure;
+mod pool;
+mod progress;
+mod replicas;
+mod report;
+mod serve;
+mod server;
+mod services;
+mod shop;
+mod stacks;
+mod wire;
+
+use interrupt::Interrupt;
+use mainstay::BoxError;
+use std::process::ExitCode;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let arguments = match cli::parse() {
+        Ok(arguments) => arguments,
+        Err(exit) => return exit,
+    };
+    let interrupt = Interrupt::listen();
+    let ended = match arguments.serve {
+        true => serve::run(&arguments, interrupt).await,
+        false => compare(&arguments, interrupt).await,
+    };
+    ended.unwrap_or_else(|error| {
+        eprintln!("error: {error}");
+        ExitCode::FAILURE
+    })
+}
+
+/// The experiment with resilience off, then on; then the table and the report.
+async fn compare(arguments: &cli::Arguments, mut interrupt: Interrupt) -> Result<ExitCode, BoxError> {
+    let experiment = experiment::Experiment::new(arguments.plan())?;
+    let comparison = experiment.compare(&mut interrupt).await?;
+
+    print!("{}", report::table(&comparison));
+    if interrupt.has_come() {
+        println!("Interrupted: the numbers are those of the time before; no report is written.");
+        return Ok(ExitCode::from(cli::INTERRUPTED));
+    }
+    if let Some(directory) = &arguments.report {
+        report::write(directory, &comparison)?;
+        println!("Report: {}", directory.join(report::PAGE).display());
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,255 @@
+//! From what became of each customer to the numbers of the table and the lines of the charts.
+
+use crate::load::Errand;
+use serde::Serialize;
+use std::{ops::Range, time::Duration};
+
+/// The grain of goodput over time, from which the recovery is read.
+pub(crate) const GRAIN: Duration = Duration::from_millis(250);
+/// Goodput is full again from this share on; a few requests may always fail for other reasons.
+const FULL: f64 = 0.95;
+
+/// What became of one customer.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Record {
+    /// When the customer came, counted from the start of the run.
+    pub(crate) at: Duration,
+    pub(crate) errand: Errand,
+    pub(crate) outcome: Outcome,
+    /// From the arrival to the answer, or to the end of the patience.
+    pub(crate) waited: Duration,
+}
+
+/// How it ended for the customer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// A 2xx within the patience.
+    Ok,
+    /// No answer within the patience.
+    Late,
+    /// A 503 or 429 with `Retry-After`: not served, and told at once when to come back.
+    Refused,
+    /// Any other answer, or a connection that broke.
+    Failed,
+}
+
+/// The numbers of one run, as in `report.json`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct Numbers {
+    pub(crate) offered: usize,
+    pub(crate) ok: usize,
+    pub(crate) late: usize,
+    pub(crate) refused: usize,
+    pub(crate) failed: usize,
+    /// `ok` divided by `offered`.
+    pub(crate) goodput: f64,
+    /// How long customers waited, whatever became of them; who gave up waited to the end of the patience.
+    pub(crate) p50_ms: f64,
+    pub(crate) p99_ms: f64,
+    /// Requests that reached the provider while it was sick.
+    pub(crate) provider_calls: u64,
+    /// From the provider's recovery to full goodput; none if the run ended before.
+    pub(crate) recovery_s: Option<f64>,
+}
+
+/// The customers who came within one piece of time.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Bucket {
+    pub(crate) time: Range<Duration>,
+    pub(crate) tally: Tally,
+    pub(crate) browse: Tally,
+    pub(crate) checkout: Tally,
+    pub(crate) p50: Option<Duration>,
+    pub(crate) p99: Option<Duration>,
+}
+
+/// How many customers ended how.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tally {
+    pub(crate) ok: usize,
+    pub(crate) late: usize,
+    pub(crate) refused: usize,
+    pub(crate) failed: usize,
+}
+
+impl Tally {
+    pub(crate) fn of<'a>(records: impl IntoIterator<Item = &'a Record>) -> Self {
+        let mut tally = Self::default();
+        for record in records {
+            *match record.outcome {
+                Outcome::Ok => &mut tally.ok,
+                Outcome::Late => &mut tally.late,
+                Outcome::Refused => &mut tally.refused,
+                Outcome::Failed => &mut tally.failed,
+            } += 1;
+        }
+        tally
+    }
+
+    pub(crate) const fn offered(&self) -> usize {
+        self.ok + self.late + self.refused + self.failed
+    }
+
+    /// The share that was served in time; none if nobody came.
+    pub(crate) fn goodput(&self) -> Option<f64> {
+        (self.offered() > 0).then(|| number(self.ok) / number(self.offered()))
+    }
+}
+
+impl Numbers {
+    pub(crate) fn of(records: &[Record], provider_calls: u64, recovery: Option<Duration>) -> Self {
+        let tally = Tally::of(records);
+        let waits = sorted_waits(records);
+        let millis = |rank| percentile(&waits, rank).map_or(0.0, |wait| round(wait.as_secs_f64() * 1e3, 10.0));
+        Self {
+            offered: tally.offered(),
+            ok: tally.ok,
+            late: tally.late,
+            refused: tally.refused,
+            failed: tally.failed,
+            goodput: round(tally.goodput().unwrap_or(0.0), 1e4),
+            p50_ms: millis(50),
+            p99_ms: millis(99),
+            provider_calls,
+            recovery_s: recovery.map(|time| time.as_secs_f64()),
+        }
+    }
+}
+
+/// From the provider's recovery to full goodput.
+///
+/// The time after the recovery is cut into pieces of [`GRAIN`], and each customer counts where it arrived. The recovery
+/// took until the end of the last piece in which fewer than 95 % of the customers were served in time: zero if there is
+/// none, and `None` if it is the last piece of the run.
+pub(crate) fn recovery(records: &[Record], recovered: Duration, end: Duration) -> Option<Duration> {
+    let pieces = series(records, recovered..end, GRAIN);
+    let is_short = |bucket: &Bucket| bucket.tally.goodput().is_some_and(|goodput| goodput < FULL);
+    match pieces.iter().rposition(is_short) {
+        None if pieces.is_empty() => None,
+        None => Some(Duration::ZERO),
+        Some(last) if last + 1 == pieces.len() => None,
+        Some(last) => Some(pieces[last].time.end - recovered),
+    }
+}
+
+/// Cuts a time into pieces, the last of which may be shorter.
+pub(crate) fn series(records: &[Record], time: Range<Duration>, grain: Duration) -> Vec<Bucket> {
+    let mut buckets = Vec::new();
+    let mut from = time.start;
+    while from < time.end {
+        let until = (from + grain).min(time.end);
+        // Less than half a grain is too little to say anything: it belongs to the last whole one.
+        let until = if time.end - until < grain / 2 { time.end } else { until };
+        buckets.push(Bucket::of(records, from..until));
+        from = until;
+    }
+    buckets
+}
+
+impl Bucket {
+    fn of(records: &[Record], time: Range<Duration>) -> Self {
+        let inside: Vec<_> = records.iter().copied().filter(|record| time.contains(&record.at)).collect();
+        let errand = |errand| Tally::of(inside.iter().filter(|record| record.errand == errand));
+        let waits = sorted_waits(&inside);
+        Self {
+            tally: Tally::of(&inside),
+            browse: errand(Errand::Browse),
+            checkout: errand(Errand::Checkout),
+            p50: percentile(&waits, 50),
+            p99: percentile(&waits, 99),
+            time,
+        }
+    }
+}
+
+fn sorted_waits(records: &[Record]) -> Vec<Duration> {
+    let mut waits: Vec<_> = records.iter().map(|record| record.waited).collect();
+    waits.sort_unstable();
+    waits
+}
+
+/// The smallest wait that at least so many hundredths of all did not exceed.
+fn percentile(sorted: &[Duration], hundredths: usize) -> Option<Duration> {
+    let rank = (sorted.len() * hundredths).div_ceil(100);
+    sorted.get(rank.saturating_sub(1)).copied()
+}
+
+/// Rounds to a fraction of one, such as a tenth with 10.
+fn round(value: f64, fraction: f64) -> f64 {
+    (value * fraction).round() / fraction
+}
+
+/// A count, to calculate with.
+#[expect(clippy::cast_precision_loss, reason = "no run has 2^52 customers")]
+pub(crate) const fn number(count: usize) -> f64 {
+    count as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn record(at_ms: u64, outcome: Outcome, waited_ms: u64) -> Record {
+        let [at, waited] = [at_ms, waited_ms].map(Duration::from_millis);
+        Record { at, errand: Errand::Browse, outcome, waited }
+    }
+
+    /// One customer each 10 ms from one second to two; those until `bad_until` fail.
+    fn after_outage(bad_until: u64) -> Vec<Record> {
+        let outcome = |at| if at < bad_until { Outcome::Refused } else { Outcome::Ok };
+        (1_000..2_000).step_by(10).map(|at| record(at, outcome(at), 5)).collect()
+    }
+
+    #[test]
+    fn a_refusal_is_no_failure_and_no_success() {
+        let records = [Outcome::Ok, Outcome::Ok, Outcome::Late, Outcome::Refused, Outcome::Failed]
+            .map(|outcome| record(0, outcome, 1));
+        let numbers = Numbers::of(&records, 3, None);
+
+        assert_eq!((numbers.ok, numbers.late, numbers.refused, numbers.failed), (2, 1, 1, 1));
+        assert_eq!((numbers.offered, numbers.provider_calls, numbers.recovery_s), (5, 3, None));
+        assert!((numbers.goodput - 0.4).abs() < 1e-9);
+    }
+
+    #[test]
+    fn percentiles_are_waits_of_customers() {
+        let waits: Vec<_> = (1..=200).map(Duration::from_millis).collect();
+        assert_eq!(percentile(&waits, 50), Some(Duration::from_millis(100)));
+        assert_eq!(percentile(&waits, 99), Some(Duration::from_millis(198)));
+        assert_eq!(percentile(&waits[..1], 99), Some(Duration::from_millis(1)));
+        assert_eq!(percentile(&[], 50), None);
+    }
+
+    #[test]
+    fn the_recovery_ends_with_the_last_bad_piece() {
+        let recovered = |bad_until| recovery(&after_outage(bad_until), SECOND, 2 * SECOND);
+        assert_eq!(recovered(0), Some(Duration::ZERO));
+        assert_eq!(recovered(1_100), Some(GRAIN));
+        assert_eq!(recovered(1_300), Some(2 * GRAIN));
+        assert_eq!(recovered(2_000), None, "never");
+    }
+
+    #[test]
+    fn a_relapse_counts_and_a_single_failure_does_not() {
+        let mut records = after_outage(0);
+        records[60].outcome = Outcome::Failed;
+        assert_eq!(recovery(&records, SECOND, 2 * SECOND), Some(Duration::ZERO), "one of 25 is within 5 %");
+        records[61].outcome = Outcome::Failed;
+        assert_eq!(recovery(&records, SECOND, 2 * SECOND), Some(3 * GRAIN));
+    }
+
+    #[test]
+    fn a_run_that_ended_before_the_recovery_has_none() {
+        assert_eq!(recovery(&[], SECOND, SECOND), None);
+    }
+
+    #[test]
+    fn pieces_fill_the_time_and_a_rest_joins_the_last() {
+        let pieces = series(&after_outage(0), SECOND..SECOND + Duration::from_millis(600), GRAIN);
+        assert_eq!(pieces.len(), 2);
+        assert_eq!(pieces[1].time, SECOND + GRAIN..SECOND + Duration::from_millis(600));
+        assert_eq!(pieces.iter().map(|bucket| bucket.tally.offered()).sum::<usize>(), 60);
+    }
+}

@@ -1,0 +1,87 @@
+//! `report.json`
+
+use crate::{
+    experiment::{Comparison, Run},
+    faults::Phase,
+    measure::{Numbers, Tally},
+};
+use serde::Serialize;
+use serde_json::Result;
+
+#[derive(Serialize)]
+struct Report<'a> {
+    off: &'a Numbers,
+    on: Option<&'a Numbers>,
+    seed: u64,
+    /// What may grow; the keys above stay as they are.
+    details: Details,
+}
+
+#[derive(Serialize)]
+struct Details {
+    rate: u32,
+    duration_s: f64,
+    patience_ms: f64,
+    script: Vec<PhaseInSeconds>,
+    off: Routes,
+    on: Option<Routes>,
+}
+
+#[derive(Serialize)]
+struct PhaseInSeconds {
+    fault: &'static str,
+    from_s: f64,
+    until_s: f64,
+}
+
+#[derive(Serialize)]
+struct Routes {
+    browse: Route,
+    checkout: Route,
+}
+
+#[derive(Serialize)]
+struct Route {
+    offered: usize,
+    ok: usize,
+    late: usize,
+    refused: usize,
+    failed: usize,
+    goodput: f64,
+}
+
+pub(super) fn report(comparison: &Comparison) -> Result<String> {
+    let Comparison { plan, script, off, on } = comparison;
+    serde_json::to_string_pretty(&Report {
+        off: &off.numbers,
+        on: on.as_ref().map(|run| &run.numbers),
+        seed: plan.seed,
+        details: Details {
+            rate: plan.rate,
+            duration_s: plan.duration.as_secs_f64(),
+            patience_ms: plan.patience.as_secs_f64() * 1e3,
+            script: script.phases.iter().map(PhaseInSeconds::of).collect(),
+            off: Routes::of(off),
+            on: on.as_ref().map(Routes::of),
+        },
+    })
+}
+
+impl PhaseInSeconds {
+    fn of(phase: &Phase) -> Self {
+        Self { fault: phase.fault.as_str(), from_s: phase.from.as_secs_f64(), until_s: phase.until.as_secs_f64() }
+    }
+}
+
+impl Routes {
+    fn of(run: &Run) -> Self {
+        Self { browse: Route::of(run.browse), checkout: Route::of(run.checkout) }
+    }
+}
+
+impl Route {
+    fn of(tally: Tally) -> Self {
+        let Tally { ok, late, refused, failed } = tally;
+        Self { offered: tally.offered(), ok, late, refused, failed, goodput: tally.goodput().unwrap_or(0.0) }
+    }
+}

@@ -1,0 +1,31 @@
+//! The numbers, for people and for programs.
+
+mod json;
+mod table;
+
+pub(crate) use self::table::table;
+
+use crate::experiment::Comparison;
+use mainstay::BoxError;
+use std::{
+    fs::{self, File},
+    io,
+    path::Path,
+};
+
+pub(crate) const NUMBERS: &str = "report.json";
+pub(crate) const PAGE: &str = "report.html";
+
+/// Makes sure, before anything runs, that the directory is there and can be written.
+pub(crate) fn check(directory: &Path) -> io::Result<()> {
+    fs::create_dir_all(directory)?;
+    for name in [NUMBERS, PAGE] {
+        File::options().append(true).create(true).open(directory.join(name))?;
+    }
+    Ok(())
+}
+
+pub(crate) fn write(directory: &Path, comparison: &Comparison) -> Result<(), BoxError> {
+    fs::write(directory.join(NUMBERS), json::report(comparison)?)?;
+    Ok(())
+}

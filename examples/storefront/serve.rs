@@ -1,0 +1,46 @@
+//! `--serve`: the shop stays open, and a person breaks it.
+
+use crate::{
+    cli::{self, Arguments},
+    interrupt::Interrupt,
+    server::Server,
+    shop::Shop,
+    stacks::Resilience,
+};
+use mainstay::BoxError;
+use metrics_exporter_prometheus::PrometheusBuilder;
+use std::{io::ErrorKind, process::ExitCode};
+
+pub(crate) async fn run(arguments: &Arguments, mut interrupt: Interrupt) -> Result<ExitCode, BoxError> {
+    let port = arguments.port.unwrap_or(0);
+    let door = match Server::bind(port).await {
+        Ok(door) => door,
+        Err(error) if error.kind() == ErrorKind::AddrInUse => {
+            return Ok(cli::wrong_input(format_args!("port {port} is in use")));
+        }
+        Err(error) => return Ok(cli::wrong_input(format_args!("cannot listen on port {port}: {error}"))),
+    };
+    let metrics = PrometheusBuilder::new().install_recorder()?;
+    let shop = Shop::open(door, Resilience::On, &arguments.plan(), metrics).await?;
+    print!("{}", lines_to_try(&shop));
+    interrupt.come().await;
+    shop.close().await;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn lines_to_try(shop: &Shop) -> String {
+    let Shop { gateway, provider, .. } = shop;
+    format!(
+        "\
+The shop is open at http://{gateway}, resilience on. Ctrl-C closes it.
+
+  curl -i http://{gateway}/products/7
+  curl -i http://{gateway}/checkout --json '{{\"product\":7,\"cents\":758}}'
+  curl -s http://{gateway}/metrics
+
+Break the payment provider, check out a dozen times, and see the circuit open:
+
+  curl -X POST http://{provider}/faults/silent      (or slow, failing, healthy)
+"
+    )
+}

@@ -1,0 +1,42 @@
+//! The catalog: what there is to buy. Never broken by the script; it must not suffer from what is.
+
+use crate::wire;
+use axum::{
+    Json, Router,
+    extract::{Path, State},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use http::StatusCode;
+use serde_json::json;
+use std::time::Duration;
+use tokio::time::sleep;
+
+/// Products have the numbers from 1 to this one.
+pub(crate) const PRODUCTS: u32 = 1_000;
+
+/// `GET /products/{id}`
+pub(crate) fn routes(replica: &'static str) -> Router {
+    Router::new().route("/products/{id}", get(product)).with_state(replica)
+}
+
+async fn product(State(replica): State<&'static str>, Path(id): Path<String>) -> Response {
+    let id = id.parse().ok().filter(|id| (1..=PRODUCTS).contains(id));
+    let Some(id) = id else {
+        return wire::problem(
+            StatusCode::NOT_FOUND,
+            "no_such_product",
+            "products are numbered from 1",
+            json!({ "products": PRODUCTS }),
+        );
+    };
+    // The look-up: some products take longer than others.
+    sleep(Duration::from_millis(u64::from(4 + id % 10))).await;
+    Json(json!({ "id": id, "name": format!("Product {id}"), "price_cents": price(id), "replica": replica }))
+        .into_response()
+}
+
+/// In cents.
+pub(crate) const fn price(id: u32) -> u32 {
+    499 + id * 37 % 9_500
+}

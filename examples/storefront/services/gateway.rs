@@ -1,0 +1,102 @@
+//! The gateway: the door of the shop. It routes, and the stacks behind its routes do the rest.
+
+use crate::{
+    stacks::Upstream,
+    wire::{self, TRACEPARENT},
+};
+use axum::{
+    Router,
+    body::Body,
+    error_handling::HandleErrorLayer,
+    extract::{Request, State},
+    middleware::{Next, from_fn, from_fn_with_state},
+    response::Response,
+    routing::{get, get_service, post_service},
+};
+use http::{HeaderValue, StatusCode, Uri, header::RETRY_AFTER};
+use mainstay::{BoxError, http::RefusalResponseLayer};
+use metrics::{Counter, counter};
+use metrics_exporter_prometheus::PrometheusHandle;
+use serde_json::json;
+use std::{
+    convert::Infallible,
+    sync::atomic::{AtomicU64, Ordering},
+};
+use tower::{ServiceBuilder, util::BoxCloneSyncService};
+
+/// `GET /products/{id}` and `POST /checkout`
+pub(crate) fn routes(catalog: Upstream, payment: Upstream) -> Router {
+    let browse = get_service(edge(catalog));
+    let checkout = post_service(edge(payment)).layer(from_fn(as_charge));
+    Router::new()
+        .route("/products/{id}", browse.layer(from_fn_with_state(Outcomes::of("browse"), count)))
+        .route("/checkout", checkout.layer(from_fn_with_state(Outcomes::of("checkout"), count)))
+        .layer(from_fn(trace))
+}
+
+/// `GET /metrics`, in Prometheus text
+pub(crate) fn metrics(handle: PrometheusHandle) -> Router {
+    Router::new().route("/metrics", get(async move || handle.render()))
+}
+
+/// What every route of the gateway ends with: whatever the stack says, the customer gets an answer.
+fn edge(upstream: Upstream) -> BoxCloneSyncService<Request, Response, Infallible> {
+    BoxCloneSyncService::new(
+        ServiceBuilder::new()
+            // An error that no policy knows, such as a connection that breaks off: 502.
+            .layer(HandleErrorLayer::new(unreachable))
+            // Refusals and timeouts: 503 with Retry-After, 504.
+            .layer(RefusalResponseLayer::new().with_body(wire::describe))
+            .service(upstream),
+    )
+}
+
+async fn unreachable(error: BoxError) -> Response {
+    wire::problem(StatusCode::BAD_GATEWAY, "upstream_unreachable", &error.to_string(), json!({}))
+}
+
+/// What the shop calls a checkout is a charge to the payment service.
+async fn as_charge(mut request: Request<Body>, next: Next) -> Response {
+    *request.uri_mut() = Uri::from_static("/charges");
+    next.run(request).await
+}
+
+/// Begins a trace, unless the request belongs to one already.
+async fn trace(mut request: Request, next: Next) -> Response {
+    request.headers_mut().entry(TRACEPARENT).or_insert_with(new_trace);
+    next.run(request).await
+}
+
+fn new_trace() -> HeaderValue {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    // Relaxed: all that matters is that each trace gets another number.
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    HeaderValue::try_from(format!("00-{number:032x}-{number:016x}-01")).expect("digits and dashes are valid")
+}
+
+/// How the requests of one route ended; the label is the configured name, never what a request says.
+#[derive(Clone)]
+struct Outcomes {
+    ok: Counter,
+    refused: Counter,
+    failed: Counter,
+}
+
+impl Outcomes {
+    fn of(route: &'static str) -> Self {
+        let ended =
+            |outcome: &'static str| counter!("storefront_requests_total", "route" => route, "outcome" => outcome);
+        Self { ok: ended("ok"), refused: ended("refused"), failed: ended("failed") }
+    }
+}
+
+async fn count(State(outcomes): State<Outcomes>, request: Request, next: Next) -> Response {
+    let response = next.run(request).await;
+    let counter = match response.status() {
+        status if status.is_success() => outcomes.ok,
+        StatusCode::SERVICE_UNAVAILABLE if response.headers().contains_key(RETRY_AFTER) => outcomes.refused,
+        _ => outcomes.failed,
+    };
+    counter.increment(1);
+    response
+}

@@ -1,0 +1,71 @@
+//! What all services have in common on the wire: the body of an error, and the trace of a request.
+
+use axum::{
+    Json,
+    body::Body,
+    response::{IntoResponse, Response},
+};
+use http::{HeaderName, HeaderValue, StatusCode, header::CONTENT_TYPE};
+use mainstay::{Reason, http::Rejection};
+use serde_json::{Value, json};
+use std::time::SystemTime;
+
+/// The trace that a request belongs to (W3C Trace Context), handed on from hop to hop.
+pub(crate) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
+/// The answer when there is none to give: one shape for all services.
+pub(crate) fn problem(status: StatusCode, code: &str, message: &str, details: Value) -> Response {
+    (status, Json(body(code, message, details))).into_response()
+}
+
+/// A refusal or a timeout as an answer.
+pub(crate) fn rejected(rejection: Rejection) -> Response {
+    let mut response = rejection.response();
+    describe(&rejection, &mut response);
+    response
+}
+
+/// Puts the body into the answer to a refusal or a timeout, which has its status and `Retry-After` already.
+pub(crate) fn describe(rejection: &Rejection, response: &mut Response) {
+    let (code, by) = match rejection {
+        Rejection::TimedOut(timed_out) => ("timed_out", timed_out.by()),
+        Rejection::Refused(refused) => (reason(refused.reason()), refused.by()),
+    };
+    let wait = rejection.retry_after().and_then(|wait| u64::try_from(wait.as_millis()).ok());
+    let details = json!({ "policy": by, "retry_after_ms": wait });
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    *response.body_mut() = Body::from(body(code, &rejection.to_string(), details).to_string());
+}
+
+/// No route leads there.
+pub(crate) async fn not_found() -> Response {
+    problem(StatusCode::NOT_FOUND, "not_found", "there is nothing at this path", json!({}))
+}
+
+/// The route exists, for another method.
+pub(crate) async fn method_not_allowed() -> Response {
+    problem(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "this path takes another method", json!({}))
+}
+
+fn body(code: &str, message: &str, details: Value) -> Value {
+    json!({
+        "success": false,
+        "error": { "code": code, "message": message, "details": details },
+        "timestamp": timestamp(),
+    })
+}
+
+const fn reason(reason: Reason) -> &'static str {
+    match reason {
+        Reason::CircuitOpen => "circuit_open",
+        Reason::BulkheadFull => "pool_full",
+        Reason::NoEndpoint => "no_endpoint",
+        _ => "refused",
+    }
+}
+
+fn timestamp() -> String {
+    #[expect(clippy::disallowed_methods, reason = "for people to read; nothing is decided or measured by it")]
+    let now = SystemTime::now();
+    humantime::format_rfc3339_millis(now).to_string()
+}
