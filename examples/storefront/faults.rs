@@ -21,7 +21,7 @@ use tokio::{
 pub(crate) enum Fault {
     #[default]
     Healthy,
-    /// Answers, but takes most of a customer's patience.
+    /// Answers, but later than a customer waits.
     Slow,
     /// Answers 500 at once.
     Failing,

@@ -24,11 +24,8 @@ pub(crate) struct Pool {
 
 impl Pool {
     /// A pool for so many requests per second.
-    ///
-    /// A request takes some 25 ms while all is well, and the pool is planned for 100 ms: by Little's law a tenth of the
-    /// rate is then in progress.
     pub(crate) fn planned_for(name: &'static str, rate: u32) -> Self {
-        let slots = usize::try_from(rate.div_ceil(10)).expect("a rate fits").max(4);
+        let slots = slots_for(rate);
         Self { name, slots: Arc::new(Semaphore::new(slots)), places: Arc::new(Semaphore::new(2 * slots)) }
     }
 
@@ -45,6 +42,12 @@ impl Pool {
     pub(crate) fn has_room(&self) -> bool {
         self.places.available_permits() > 0
     }
+}
+
+/// A request takes some 25 ms while all is well, and the pools are planned for 100 ms: by Little's law a tenth of the rate
+/// is then in progress.
+pub(crate) fn slots_for(rate: u32) -> usize {
+    usize::try_from(rate.div_ceil(10)).expect("a rate fits").max(4)
 }
 
 /// A request holds its slot until it is answered, or until the client is gone.

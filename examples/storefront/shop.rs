@@ -45,7 +45,7 @@ impl Shop {
         let pool = |name| Pool::planned_for(name, plan.rate);
 
         let switch = Switch::default();
-        let sickness = Sickness { switch: switch.clone(), slowness: plan.patience * 4 / 5 };
+        let sickness = Sickness { switch: switch.clone(), slowness: plan.patience * 3 / 2 };
         let own = pool("provider");
         let routes = provider::with_faults(own.guard(provider::routes()), sickness);
         let routes = routes.merge(provider::controls(switch.clone()));

@@ -1,5 +1,7 @@
 //! The numbers, for people and for programs.
 
+mod chart;
+mod html;
 mod json;
 mod table;
 
@@ -27,5 +29,6 @@ pub(crate) fn check(directory: &Path) -> io::Result<()> {
 
 pub(crate) fn write(directory: &Path, comparison: &Comparison) -> Result<(), BoxError> {
     fs::write(directory.join(NUMBERS), json::report(comparison)?)?;
+    fs::write(directory.join(PAGE), html::page(comparison))?;
     Ok(())
 }
