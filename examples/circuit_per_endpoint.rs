@@ -21,7 +21,7 @@ const BROKEN: &str = "catalog-b";
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), BoxError> {
-    let config = Config::default().name("catalog").window(Window::Consecutive(5)).open_for(Duration::from_secs(60));
+    let config = Config::default().name("catalog").window(Window::Consecutive(5)).open_for(Duration::from_mins(1));
     let policy = CircuitBreakerLayer::new(config)?;
 
     // The same configuration for each endpoint, and a circuit of its own.

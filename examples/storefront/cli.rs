@@ -95,7 +95,7 @@ fn one_line(error: &clap::Error) -> String {
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
-    between(text, Duration::from_secs(4), Duration::from_secs(600))
+    between(text, Duration::from_secs(4), Duration::from_mins(10))
 }
 
 fn patience(text: &str) -> Result<Duration, String> {

@@ -14,7 +14,7 @@ use mainstay::{
     circuit_breaker::{Circuit, State},
 };
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 use tokio::{
     sync::{mpsc, oneshot},
     task::JoinSet,
@@ -60,6 +60,18 @@ pub(crate) struct Comparison {
     pub(crate) on: Option<Run>,
 }
 
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { duration, rate, seed, patience } = self;
+        let [duration, patience] = [duration, patience].map(|time| humantime::format_duration(*time));
+        write!(
+            f,
+            "{duration} with resilience off, then {duration} with it on: {rate} customers per second, patience {patience}, \
+             seed {seed}"
+        )
+    }
+}
+
 impl Experiment {
     pub(crate) fn new(plan: Plan) -> Result<Self, BoxError> {
         Ok(Self {
@@ -74,10 +86,7 @@ impl Experiment {
     pub(crate) async fn compare(self, interrupt: &mut Interrupt) -> Result<Comparison, BoxError> {
         let progress = Progress::over(2 * self.plan.duration);
         let off = self.run(Resilience::Off, &progress, interrupt).await?;
-        let on = match interrupt.has_come() {
-            true => None,
-            false => Some(self.run(Resilience::On, &progress, interrupt).await?),
-        };
+        let on = if interrupt.has_come() { None } else { Some(self.run(Resilience::On, &progress, interrupt).await?) };
         progress.finish();
         Ok(Comparison { plan: self.plan, script: self.script, off, on })
     }
@@ -138,10 +147,7 @@ impl Experiment {
 
     fn result(&self, mut records: Vec<Record>, provider_calls: u64, states: Vec<(Duration, State)>, cut: bool) -> Run {
         records.sort_by_key(|record| record.at);
-        let recovery = match cut {
-            true => None,
-            false => measure::recovery(&records, self.script.recovery(), self.plan.duration),
-        };
+        let recovery = if cut { None } else { measure::recovery(&records, self.script.recovery(), self.plan.duration) };
         let errand = |errand| Tally::of(records.iter().filter(|record| record.errand == errand));
         Run {
             numbers: Numbers::of(&records, provider_calls, recovery),
@@ -163,12 +169,12 @@ impl Watch {
     fn over(circuit: Arc<Circuit>, start: Instant) -> Self {
         let (stop, mut stopped) = oneshot::channel();
         let states = tokio::spawn(async move {
-            let mut status = circuit.watch();
-            let mut states = vec![(Duration::ZERO, status.borrow_and_update().state)];
+            let mut latest = circuit.watch();
+            let mut states = vec![(Duration::ZERO, latest.borrow_and_update().state)];
             loop {
                 tokio::select! {
-                    changed = status.changed() => match changed {
-                        Ok(()) => states.push((start.elapsed(), status.borrow_and_update().state)),
+                    changed = latest.changed() => match changed {
+                        Ok(()) => states.push((start.elapsed(), latest.borrow_and_update().state)),
                         Err(_) => return states,
                     },
                     _ = &mut stopped => return states,

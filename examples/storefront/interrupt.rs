@@ -1,6 +1,7 @@
 //! Ctrl-C, once for the whole program.
 
-use tokio::{signal, sync::watch};
+use std::time::Duration;
+use tokio::{signal, sync::watch, time::timeout};
 
 /// Tells whether Ctrl-C was pressed.
 #[derive(Clone, Debug)]
@@ -10,10 +11,13 @@ pub(crate) struct Interrupt {
 
 impl Interrupt {
     /// Takes Ctrl-C over from now on. Where the system cannot report it, it ends the program as usual.
-    pub(crate) fn listen() -> Self {
+    pub(crate) async fn listen() -> Self {
+        let mut pressed = Box::pin(signal::ctrl_c());
+        // Polled once, which takes Ctrl-C over; before that it would end the program.
+        let already = timeout(Duration::ZERO, &mut pressed).await.is_ok();
         let (sender, come) = watch::channel(false);
         tokio::spawn(async move {
-            if signal::ctrl_c().await.is_ok() {
+            if already || pressed.await.is_ok() {
                 sender.send_replace(true);
             }
             // Stays alive, so that a receiver never takes its end for a signal.
@@ -29,7 +33,7 @@ impl Interrupt {
     /// Ends when Ctrl-C is pressed, or was.
     pub(crate) async fn come(&mut self) {
         if self.come.wait_for(|come| *come).await.is_err() {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 }

@@ -40,11 +40,9 @@ async fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(exit) => return exit,
     };
-    let interrupt = Interrupt::listen();
-    let ended = match arguments.serve {
-        true => serve::run(&arguments, interrupt).await,
-        false => compare(&arguments, interrupt).await,
-    };
+    let interrupt = Interrupt::listen().await;
+    let ended =
+        if arguments.serve { serve::run(&arguments, interrupt).await } else { compare(&arguments, interrupt).await };
     ended.unwrap_or_else(|error| {
         eprintln!("error: {error}");
         ExitCode::FAILURE
@@ -53,7 +51,9 @@ async fn main() -> ExitCode {
 
 /// The experiment with resilience off, then on; then the table and the report.
 async fn compare(arguments: &cli::Arguments, mut interrupt: Interrupt) -> Result<ExitCode, BoxError> {
-    let experiment = experiment::Experiment::new(arguments.plan())?;
+    let plan = arguments.plan();
+    println!("{plan}");
+    let experiment = experiment::Experiment::new(plan)?;
     let comparison = experiment.compare(&mut interrupt).await?;
 
     print!("{}", report::table(&comparison));

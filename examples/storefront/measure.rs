@@ -120,7 +120,7 @@ impl Numbers {
 ///
 /// The time after the recovery is cut into pieces of [`GRAIN`], and each customer counts where it arrived. The recovery
 /// took until the end of the last piece in which fewer than 95 % of the customers were served in time: zero if there is
-/// none, and `None` if it is the last piece of the run.
+/// none, and `None` if it is the last piece of the run. The records are in the order of arrival.
 pub(crate) fn recovery(records: &[Record], recovered: Duration, end: Duration) -> Option<Duration> {
     let pieces = series(records, recovered..end, GRAIN);
     let is_short = |bucket: &Bucket| bucket.tally.goodput().is_some_and(|goodput| goodput < FULL);
@@ -128,18 +128,18 @@ pub(crate) fn recovery(records: &[Record], recovered: Duration, end: Duration) -
         None if pieces.is_empty() => None,
         None => Some(Duration::ZERO),
         Some(last) if last + 1 == pieces.len() => None,
-        Some(last) => Some(pieces[last].time.end - recovered),
+        Some(last) => Some(pieces[last].time.end.saturating_sub(recovered)),
     }
 }
 
-/// Cuts a time into pieces, the last of which may be shorter.
+/// Cuts a time into pieces, the last of which may be longer by half. The records are in the order of arrival.
 pub(crate) fn series(records: &[Record], time: Range<Duration>, grain: Duration) -> Vec<Bucket> {
     let mut buckets = Vec::new();
     let mut from = time.start;
     while from < time.end {
         let until = (from + grain).min(time.end);
         // Less than half a grain is too little to say anything: it belongs to the last whole one.
-        let until = if time.end - until < grain / 2 { time.end } else { until };
+        let until = if time.end.saturating_sub(until) < grain / 2 { time.end } else { until };
         buckets.push(Bucket::of(records, from..until));
         from = until;
     }
@@ -148,11 +148,13 @@ pub(crate) fn series(records: &[Record], time: Range<Duration>, grain: Duration)
 
 impl Bucket {
     fn of(records: &[Record], time: Range<Duration>) -> Self {
-        let inside: Vec<_> = records.iter().copied().filter(|record| time.contains(&record.at)).collect();
+        let first = records.partition_point(|record| record.at < time.start);
+        let last = records.partition_point(|record| record.at < time.end);
+        let inside = &records[first..last];
         let errand = |errand| Tally::of(inside.iter().filter(|record| record.errand == errand));
-        let waits = sorted_waits(&inside);
+        let waits = sorted_waits(inside);
         Self {
-            tally: Tally::of(&inside),
+            tally: Tally::of(inside),
             browse: errand(Errand::Browse),
             checkout: errand(Errand::Checkout),
             p50: percentile(&waits, 50),

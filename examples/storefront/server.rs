@@ -29,7 +29,7 @@ impl Server {
     /// Serves the routes of one service, and beside them what operators ask for.
     pub(crate) fn start(listener: TcpListener, pool: Pool, routes: Router) -> io::Result<Self> {
         let address = listener.local_addr()?;
-        let router = routes
+        let service = routes
             .merge(operators(pool))
             .fallback(wire::not_found)
             .method_not_allowed_fallback(wire::method_not_allowed);
@@ -37,7 +37,7 @@ impl Server {
         // Answers are small and must not wait for more bytes. An error here would come back with the first write.
         let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
         let (stop, stopped) = oneshot::channel();
-        let serving = axum::serve(listener, router).with_graceful_shutdown(async move { drop(stopped.await) });
+        let serving = axum::serve(listener, service).with_graceful_shutdown(async move { drop(stopped.await) });
         Ok(Self { address, stop, task: tokio::spawn(async move { serving.await }) })
     }
 
@@ -70,5 +70,5 @@ async fn ready(State(pool): State<Pool>) -> Response {
     if pool.has_room() {
         return Json(json!({ "service": pool.name(), "status": "ready" })).into_response();
     }
-    wire::problem(StatusCode::SERVICE_UNAVAILABLE, "not_ready", "the pool is full", json!({ "service": pool.name() }))
+    wire::problem(StatusCode::SERVICE_UNAVAILABLE, "not_ready", "the pool is full", &json!({ "service": pool.name() }))
 }

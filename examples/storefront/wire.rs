@@ -5,7 +5,7 @@ use axum::{
     body::Body,
     response::{IntoResponse, Response},
 };
-use http::{HeaderName, HeaderValue, StatusCode, header::CONTENT_TYPE};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header::CONTENT_TYPE};
 use mainstay::{Reason, http::Rejection};
 use serde_json::{Value, json};
 use std::time::SystemTime;
@@ -14,7 +14,7 @@ use std::time::SystemTime;
 pub(crate) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// The answer when there is none to give: one shape for all services.
-pub(crate) fn problem(status: StatusCode, code: &str, message: &str, details: Value) -> Response {
+pub(crate) fn problem(status: StatusCode, code: &str, message: &str, details: &Value) -> Response {
     (status, Json(body(code, message, details))).into_response()
 }
 
@@ -34,20 +34,28 @@ pub(crate) fn describe(rejection: &Rejection, response: &mut Response) {
     let wait = rejection.retry_after().and_then(|wait| u64::try_from(wait.as_millis()).ok());
     let details = json!({ "policy": by, "retry_after_ms": wait });
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    *response.body_mut() = Body::from(body(code, &rejection.to_string(), details).to_string());
+    *response.body_mut() = Body::from(body(code, &rejection.to_string(), &details).to_string());
+}
+
+/// Shows the customer which trace arrived at the end of the chain.
+pub(crate) fn with_trace(request: &HeaderMap, mut response: Response) -> Response {
+    if let Some(trace) = request.get(TRACEPARENT) {
+        response.headers_mut().insert(TRACEPARENT, trace.clone());
+    }
+    response
 }
 
 /// No route leads there.
 pub(crate) async fn not_found() -> Response {
-    problem(StatusCode::NOT_FOUND, "not_found", "there is nothing at this path", json!({}))
+    problem(StatusCode::NOT_FOUND, "not_found", "there is nothing at this path", &json!({}))
 }
 
 /// The route exists, for another method.
 pub(crate) async fn method_not_allowed() -> Response {
-    problem(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "this path takes another method", json!({}))
+    problem(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "this path takes another method", &json!({}))
 }
 
-fn body(code: &str, message: &str, details: Value) -> Value {
+fn body(code: &str, message: &str, details: &Value) -> Value {
     json!({
         "success": false,
         "error": { "code": code, "message": message, "details": details },

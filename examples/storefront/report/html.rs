@@ -1,6 +1,9 @@
 //! `report.html`: one page that needs nothing but itself.
 
-use super::{chart::Chart, table::LINES};
+use super::{
+    chart::Chart,
+    table::{LINES, grouped},
+};
 use crate::{
     experiment::{Comparison, Run},
     measure::{self, Bucket, number},
@@ -67,7 +70,7 @@ fn heading(comparison: &Comparison, on: &Run) -> String {
          twice. With resilience <b>off</b>, {off_percent:.1}&nbsp;% of those who only looked at the catalog were served in \
          time, and {off_calls} calls reached the sick provider. With resilience <b>on</b> it was {on_percent:.1}&nbsp;%, and \
          {on_calls} calls.</p>\n",
-        offered = comparison.off.numbers.offered,
+        offered = grouped(comparison.off.numbers.offered),
         off_percent = percent(&comparison.off),
         off_calls = comparison.off.numbers.provider_calls,
         on_percent = percent(on),
@@ -129,7 +132,8 @@ fn goodput(comparison: &Comparison, (mode, _): Mode<'_>, buckets: &[Bucket]) -> 
 }
 
 fn outcomes(comparison: &Comparison, (mode, _): Mode<'_>, buckets: &[Bucket]) -> String {
-    let per_second = |count: usize, time: &Range<Duration>| number(count) / (time.end - time.start).as_secs_f64();
+    let per_second =
+        |count: usize, time: &Range<Duration>| number(count) / time.end.saturating_sub(time.start).as_secs_f64();
     // The same scale in both modes, whose customers are the same.
     let most = buckets.iter().map(|bucket| per_second(bucket.tally.offered(), &bucket.time)).fold(1.0, f64::max);
     let name = format!("What became of the customers, resilience {mode}");

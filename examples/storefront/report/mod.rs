@@ -18,11 +18,16 @@ use std::{
 pub(crate) const NUMBERS: &str = "report.json";
 pub(crate) const PAGE: &str = "report.html";
 
-/// Makes sure, before anything runs, that the directory is there and can be written.
+/// Makes sure, before anything runs, that the directory is there and both files can be written. Leaves no file behind.
 pub(crate) fn check(directory: &Path) -> io::Result<()> {
     fs::create_dir_all(directory)?;
-    for name in [NUMBERS, PAGE] {
-        File::options().append(true).create(true).open(directory.join(name))?;
+    let probe = directory.join(".storefront");
+    File::create(&probe)?;
+    fs::remove_file(probe)?;
+    for old in [NUMBERS, PAGE].map(|name| directory.join(name)) {
+        if old.exists() {
+            File::options().append(true).open(old)?;
+        }
     }
     Ok(())
 }

@@ -41,7 +41,7 @@ fn percent(share: Option<f64>) -> String {
 }
 
 /// With commas between thousands.
-fn grouped(count: usize) -> String {
+pub(super) fn grouped(count: usize) -> String {
     let digits = count.to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {

@@ -7,7 +7,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 use serde_json::json;
 use std::time::Duration;
 use tokio::time::sleep;
@@ -20,20 +20,20 @@ pub(crate) fn routes(replica: &'static str) -> Router {
     Router::new().route("/products/{id}", get(product)).with_state(replica)
 }
 
-async fn product(State(replica): State<&'static str>, Path(id): Path<String>) -> Response {
+async fn product(State(replica): State<&'static str>, Path(id): Path<String>, headers: HeaderMap) -> Response {
     let id = id.parse().ok().filter(|id| (1..=PRODUCTS).contains(id));
     let Some(id) = id else {
         return wire::problem(
             StatusCode::NOT_FOUND,
             "no_such_product",
             "products are numbered from 1",
-            json!({ "products": PRODUCTS }),
+            &json!({ "products": PRODUCTS }),
         );
     };
     // The look-up: some products take longer than others.
     sleep(Duration::from_millis(u64::from(4 + id % 10))).await;
-    Json(json!({ "id": id, "name": format!("Product {id}"), "price_cents": price(id), "replica": replica }))
-        .into_response()
+    let product = json!({ "id": id, "name": format!("Product {id}"), "price_cents": price(id), "replica": replica });
+    wire::with_trace(&headers, Json(product).into_response())
 }
 
 /// In cents.

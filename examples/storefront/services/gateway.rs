@@ -52,7 +52,7 @@ fn edge(upstream: Upstream) -> BoxCloneSyncService<Request, Response, Infallible
 }
 
 async fn unreachable(error: BoxError) -> Response {
-    wire::problem(StatusCode::BAD_GATEWAY, "upstream_unreachable", &error.to_string(), json!({}))
+    wire::problem(StatusCode::BAD_GATEWAY, "upstream_unreachable", &error.to_string(), &json!({}))
 }
 
 /// What the shop calls a checkout is a charge to the payment service.

@@ -36,7 +36,7 @@ async fn charge(
     let order = match order {
         Ok(Json(order)) => order,
         Err(rejection) => {
-            return wire::problem(rejection.status(), "bad_order", &rejection.body_text(), json!({}));
+            return wire::problem(rejection.status(), "bad_order", &rejection.body_text(), &json!({}));
         }
     };
     match capture(provider, &headers, &order).await {
@@ -45,12 +45,12 @@ async fn charge(
             StatusCode::BAD_GATEWAY,
             "provider_failed",
             "the provider could not capture the amount",
-            json!({ "provider_status": response.status().as_u16() }),
+            &json!({ "provider_status": response.status().as_u16() }),
         ),
         // What the stack itself says no to is honest about it: nothing was captured, or nobody knows.
         Err(error) => match Rejection::of(&error) {
             Some(rejection) => wire::rejected(rejection),
-            None => wire::problem(StatusCode::BAD_GATEWAY, "provider_unreachable", &error.to_string(), json!({})),
+            None => wire::problem(StatusCode::BAD_GATEWAY, "provider_unreachable", &error.to_string(), &json!({})),
         },
     }
 }

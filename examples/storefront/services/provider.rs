@@ -2,7 +2,7 @@
 
 use crate::{
     faults::{Fault, Switch},
-    wire::{self, TRACEPARENT},
+    wire,
 };
 use axum::{
     Json, Router,
@@ -41,11 +41,7 @@ pub(crate) fn with_faults(routes: Router, sickness: Sickness) -> Router {
 async fn capture(headers: HeaderMap, order: Json<Value>) -> Response {
     sleep(Duration::from_millis(30)).await;
     let receipt = Json(json!({ "success": true, "captured_cents": order["cents"] }));
-    // Shows the customer which trace arrived at the end of the chain.
-    match headers.get(TRACEPARENT) {
-        Some(trace) => ([(TRACEPARENT, trace.clone())], receipt).into_response(),
-        None => receipt.into_response(),
-    }
+    wire::with_trace(&headers, receipt.into_response())
 }
 
 async fn suffer(State(sickness): State<Sickness>, request: Request, next: Next) -> Response {
@@ -57,7 +53,7 @@ async fn suffer(State(sickness): State<Sickness>, request: Request, next: Next) 
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "out_of_order",
                 "the provider is failing",
-                json!({}),
+                &json!({}),
             );
         }
         // Whoever waits here waits until the client is gone, even if the provider recovers.
@@ -77,7 +73,7 @@ async fn set_fault(State(switch): State<Switch>, Path(name): Path<String>) -> Re
             StatusCode::NOT_FOUND,
             "no_such_fault",
             "this fault is unknown",
-            json!({ "known": known }),
+            &json!({ "known": known }),
         );
     };
     switch.set(fault);
