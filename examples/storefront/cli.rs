@@ -137,7 +137,7 @@ mod tests {
             (&["--patience", "0s"], "invalid value '0s' for '--patience <TIME>': allowed is 200ms to 5s"),
             (&["--duration", "1h"], "invalid value '1h' for '--duration <TIME>': allowed is 4s to 10m"),
             (&["--port", "80"], "the following required arguments were not provided: --serve"),
-            (&["--serve", "--report", "x"], "the argument '--report <DIR>' cannot be used with '--serve'"),
+            (&["--serve", "--report", "x"], "the argument '--serve' cannot be used with '--report <DIR>'"),
         ] {
             assert_eq!(refused(arguments), said);
         }

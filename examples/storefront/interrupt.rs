@@ -14,10 +14,14 @@ impl Interrupt {
     pub(crate) async fn listen() -> Self {
         let mut pressed = Box::pin(signal::ctrl_c());
         // Polled once, which takes Ctrl-C over; before that it would end the program.
-        let already = timeout(Duration::ZERO, &mut pressed).await.is_ok();
+        let at_once = timeout(Duration::ZERO, &mut pressed).await;
         let (sender, come) = watch::channel(false);
         tokio::spawn(async move {
-            if already || pressed.await.is_ok() {
+            let come = match at_once {
+                Ok(come) => come,
+                Err(_) => pressed.await,
+            };
+            if come.is_ok() {
                 sender.send_replace(true);
             }
             // Stays alive, so that a receiver never takes its end for a signal.
