@@ -9,7 +9,7 @@ use crate::{
         catalog, gateway, payment,
         provider::{self, Sickness},
     },
-    stacks::{self, Resilience, Waits},
+    stacks::{self, Resilience, Times},
 };
 use mainstay::{BoxError, circuit_breaker::Circuit};
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -41,7 +41,7 @@ impl Shop {
         plan: &Plan,
         metrics: PrometheusHandle,
     ) -> Result<Self, BoxError> {
-        let waits = Waits::within(plan.patience);
+        let times = Times::of(plan);
         let pool = |name| Pool::planned_for(name, plan.rate);
 
         let switch = Switch::default();
@@ -52,7 +52,7 @@ impl Shop {
         let provider = Server::start(Server::bind(ANY).await?, own, routes)?;
 
         let own = pool("payment");
-        let routes = own.guard(payment::routes(stacks::provider(resilience, provider.address, waits)));
+        let routes = own.guard(payment::routes(stacks::provider(resilience, provider.address, times)));
         let payment = Server::start(Server::bind(ANY).await?, own, routes)?;
 
         let mut replicas = Vec::new();
@@ -64,8 +64,8 @@ impl Shop {
         let addresses: Vec<_> = replicas.iter().map(|replica| replica.address).collect();
 
         let own = pool("gateway");
-        let to_catalog = stacks::catalog(resilience, &addresses, waits)?;
-        let (to_payment, circuit) = stacks::payment(resilience, payment.address, waits)?;
+        let to_catalog = stacks::catalog(resilience, &addresses, times)?;
+        let (to_payment, circuit) = stacks::payment(resilience, payment.address, times)?;
         let routes = own.guard(gateway::routes(to_catalog, to_payment)).merge(gateway::metrics(metrics));
         let gateway = Server::start(door, own, routes)?;
 

@@ -3,7 +3,7 @@
 //! Read each stack from the top: a request enters there, and its answer leaves there. The waits grow shorter on the way in,
 //! so that whoever is further out still has time to answer when somebody further in has given up.
 
-use crate::replicas;
+use crate::{experiment::Plan, replicas};
 use axum::body::Body;
 use http::{
     Request, Response, Uri,
@@ -38,15 +38,14 @@ pub(crate) enum Resilience {
     On,
 }
 
-/// How long an open circuit waits before it lets probes through.
-pub(crate) const OPEN_FOR: Duration = Duration::from_millis(500);
-
-/// How long each client waits for an answer; shares of the customer's patience.
+/// How long clients and circuits wait.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Waits {
+pub(crate) struct Times {
     pub(crate) catalog: Duration,
     pub(crate) payment: Duration,
     pub(crate) provider: Duration,
+    /// How long an open circuit refuses before it lets probes through.
+    pub(crate) open_for: Duration,
 }
 
 impl fmt::Display for Resilience {
@@ -58,9 +57,28 @@ impl fmt::Display for Resilience {
     }
 }
 
-impl Waits {
-    pub(crate) fn within(patience: Duration) -> Self {
-        Self { catalog: patience * 2 / 5, payment: patience * 2 / 5, provider: patience * 3 / 10 }
+impl Times {
+    /// The clients' waits are shares of the customer's patience. The open time is a share of the run, as the phases of the
+    /// outage are: half a second in one of twenty.
+    pub(crate) fn of(plan: &Plan) -> Self {
+        Self {
+            catalog: plan.patience * 2 / 5,
+            payment: plan.patience * 2 / 5,
+            provider: plan.patience * 3 / 10,
+            open_for: (plan.duration / 40).clamp(Duration::from_millis(250), Duration::from_secs(5)),
+        }
+    }
+
+    /// Half of the last ten calls open a circuit: within a fraction of a second at this load, and a single bad call in a
+    /// good time does nothing.
+    fn circuit(self, name: &str) -> Config {
+        Config::default()
+            .name(name)
+            .window(Window::Last(10))
+            .minimum_calls(5)
+            .failure_rate(0.5)
+            .open_for(self.open_for)
+            .probes(2)
     }
 }
 
@@ -68,48 +86,39 @@ impl Waits {
 pub(crate) fn payment(
     resilience: Resilience,
     peer: SocketAddr,
-    waits: Waits,
+    times: Times,
 ) -> Result<(Upstream, Option<Arc<Circuit>>), InvalidConfig> {
     if resilience == Resilience::Off {
         return Ok((bare(peer), None));
     }
-    // A rate over few calls opens within a tenth of a second at this load, and one bad call in a good time does nothing.
-    let config = Config::default()
-        .name("payment")
-        .window(Window::Last(20))
-        .minimum_calls(10)
-        .failure_rate(0.5)
-        .open_for(OPEN_FOR)
-        .probes(2);
     // Until the body ends: a receipt that breaks off in the middle is a failure too.
-    let breaker = CircuitBreakerLayer::http(config)?.until_body_end();
+    let breaker = CircuitBreakerLayer::http(times.circuit("payment"))?.until_body_end();
     let circuit = breaker.handle();
     let stack = ServiceBuilder::new()
         .map_response(|response: Response<_>| response.map(Body::new))
         // Outermost, so that a refusal costs nothing further in: no connection, no timer, no slot in payment's pool.
         .layer(breaker)
         // The one place where the client's errors get the type that all policies share.
-        .map_err(timed_out_or_failed("payment", waits.payment))
+        .map_err(timed_out_or_failed("payment", times.payment))
         // Inside of the circuit: a call that nobody answers is a failure that it sees.
-        .timeout(waits.payment)
+        .timeout(times.payment)
         .service(http_to(peer));
     Ok((BoxCloneSyncService::new(stack), Some(circuit)))
 }
 
 /// gateway → catalog, which has several replicas.
-pub(crate) fn catalog(resilience: Resilience, peers: &[SocketAddr], waits: Waits) -> Result<Upstream, InvalidConfig> {
+pub(crate) fn catalog(resilience: Resilience, peers: &[SocketAddr], times: Times) -> Result<Upstream, InvalidConfig> {
     if resilience == Resilience::Off {
         return Ok(replicas::in_turn("catalog", peers.iter().map(|peer| bare(*peer))));
     }
-    let breaker =
-        CircuitBreakerLayer::http(Config::default().name("catalog").window(Window::Last(20)).open_for(OPEN_FOR))?;
+    let breaker = CircuitBreakerLayer::http(times.circuit("catalog"))?;
     let replicas = peers.iter().map(|peer| {
         let stack = ServiceBuilder::new()
             .map_response(|response: Response<_>| response.map(Body::new))
             // A circuit for each replica: one for all would shut out the good ones with the bad.
             .layer(breaker.fresh())
-            .map_err(timed_out_or_failed("catalog", waits.catalog))
-            .timeout(waits.catalog)
+            .map_err(timed_out_or_failed("catalog", times.catalog))
+            .timeout(times.catalog)
             .service(http_to(*peer));
         BoxCloneSyncService::new(stack)
     });
@@ -118,7 +127,7 @@ pub(crate) fn catalog(resilience: Resilience, peers: &[SocketAddr], waits: Waits
 }
 
 /// payment → provider.
-pub(crate) fn provider(resilience: Resilience, peer: SocketAddr, waits: Waits) -> Upstream {
+pub(crate) fn provider(resilience: Resilience, peer: SocketAddr, times: Times) -> Upstream {
     if resilience == Resilience::Off {
         return bare(peer);
     }
@@ -126,8 +135,8 @@ pub(crate) fn provider(resilience: Resilience, peer: SocketAddr, waits: Waits) -
     // recover only after the first.
     let stack = ServiceBuilder::new()
         .map_response(|response: Response<_>| response.map(Body::new))
-        .map_err(timed_out_or_failed("provider", waits.provider))
-        .timeout(waits.provider)
+        .map_err(timed_out_or_failed("provider", times.provider))
+        .timeout(times.provider)
         .service(http_to(peer));
     BoxCloneSyncService::new(stack)
 }
@@ -168,4 +177,36 @@ fn addressed(mut request: Request<Body>, authority: Authority) -> Request<Body> 
     request.headers_mut().remove(HOST);
     request.headers_mut().remove(CONNECTION);
     request
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{pool::Pool, server::Server, services};
+    use tower::ServiceExt;
+
+    const PLAN: Plan =
+        Plan { duration: Duration::from_secs(20), rate: 100, seed: 7, patience: Duration::from_millis(500) };
+
+    async fn look(catalog: &Upstream) -> bool {
+        let request = Request::get("/products/7").body(Body::empty()).unwrap();
+        catalog.clone().oneshot(request).await.is_ok_and(|response| response.status().is_success())
+    }
+
+    #[tokio::test]
+    async fn a_dead_replica_costs_a_few_calls_and_no_more() {
+        let healthy = services::catalog::routes("alive");
+        let healthy = Server::start(Server::bind(0).await.unwrap(), Pool::planned_for("alive", 100), healthy).unwrap();
+        let dead = Server::bind(0).await.unwrap().local_addr().unwrap(); // nobody listens any more
+
+        for (resilience, lost) in [(Resilience::Off, 20), (Resilience::On, 5)] {
+            let catalog = catalog(resilience, &[healthy.address, dead], Times::of(&PLAN)).unwrap();
+            let mut failures = 0;
+            for _ in 0..40 {
+                failures += u32::from(!look(&catalog).await);
+            }
+            assert_eq!(failures, lost, "resilience {resilience}");
+        }
+        healthy.stop().await;
+    }
 }

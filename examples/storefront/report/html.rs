@@ -7,7 +7,7 @@ use super::{
 use crate::{
     experiment::{Comparison, Run},
     measure::{self, Bucket, number},
-    stacks::{OPEN_FOR, Resilience, Waits},
+    stacks::{Resilience, Times},
 };
 use mainstay::circuit_breaker::State;
 use std::{fmt::Write, ops::Range, time::Duration};
@@ -178,14 +178,14 @@ fn circuit_section(comparison: &Comparison, on: &Run) -> String {
     format!(
         "<h2>The circuit between gateway and payment</h2>\n<p class=\"soft\">Closed: calls pass. Open: they are refused for \
          {} ms. Half-open: two probes pass and decide. With resilience off there is none.</p>\n{}",
-        OPEN_FOR.as_millis(),
+        Times::of(&comparison.plan).open_for.as_millis(),
         figure("resilience on", &chart.finish()),
     )
 }
 
 fn terms(comparison: &Comparison) -> String {
     let plan = &comparison.plan;
-    let waits = Waits::within(plan.patience);
+    let times = Times::of(plan);
     format!(
         "<h2>How to read it</h2>\n<dl>\n\
          <dt>ok</dt><dd>a 2xx within the patience of {patience} ms, counted from the moment the customer was due, in both \
@@ -203,8 +203,8 @@ fn terms(comparison: &Comparison) -> String {
          with a queue of as many in each service</dd>\n</dl>\n",
         patience = plan.patience.as_millis(),
         grain = measure::GRAIN.as_millis(),
-        payment = waits.payment.as_millis(),
-        provider = waits.provider.as_millis(),
+        payment = times.payment.as_millis(),
+        provider = times.provider.as_millis(),
         slots = crate::pool::slots_for(plan.rate),
     )
 }

@@ -4,6 +4,7 @@ use crate::{
     experiment::{Comparison, Run},
     faults::Phase,
     measure::{Numbers, Tally},
+    stacks::Times,
 };
 use serde::Serialize;
 use serde_json::Result;
@@ -22,6 +23,7 @@ struct Details {
     rate: u32,
     duration_s: f64,
     patience_ms: f64,
+    open_for_s: f64,
     script: Vec<PhaseInSeconds>,
     off: Routes,
     on: Option<Routes>,
@@ -60,6 +62,7 @@ pub(super) fn report(comparison: &Comparison) -> Result<String> {
             rate: plan.rate,
             duration_s: plan.duration.as_secs_f64(),
             patience_ms: plan.patience.as_secs_f64() * 1e3,
+            open_for_s: Times::of(plan).open_for.as_secs_f64(),
             script: script.phases.iter().map(PhaseInSeconds::of).collect(),
             off: Routes::of(off),
             on: on.as_ref().map(Routes::of),
