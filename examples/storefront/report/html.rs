@@ -86,7 +86,11 @@ fn table(comparison: &Comparison, on: &Run) -> String {
         writeln!(rows, "<tr{class}><th scope=\"row\">{name}</th><td>{off}</td><td>{on}</td></tr>").expect(WRITTEN);
     }
     format!(
-        "<table>\n<thead><tr><th>resilience</th><th>off</th><th>on</th></tr></thead>\n<tbody>\n{rows}</tbody>\n</table>\n"
+        "<table>\n<thead><tr><th>resilience</th><th>off</th><th>on</th></tr></thead>\n<tbody>\n{rows}</tbody>\n</table>\n\
+         <p class=\"soft\">Nobody can check out while the provider is sick, in either mode. Off, those who try take the \
+         gateway's pool with them. On, they are told when to come back; the price is that after the recovery the circuit \
+         stays open until its time of {open_for} ms is over.</p>\n",
+        open_for = Times::of(&comparison.plan).open_for.as_millis(),
     )
 }
 
