@@ -71,7 +71,7 @@ impl Times {
 
     /// Half of the last ten calls open a circuit: within a fraction of a second at this load, and a single bad call in a
     /// good time does nothing.
-    fn circuit(self, name: &str) -> Config {
+    fn circuit(self, name: &'static str) -> Config {
         Config::default()
             .name(name)
             .window(Window::Last(10))

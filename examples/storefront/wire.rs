@@ -5,7 +5,10 @@ use axum::{
     body::Body,
     response::{IntoResponse, Response},
 };
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header::CONTENT_TYPE};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, StatusCode,
+    header::{CONTENT_TYPE, RETRY_AFTER},
+};
 use mainstay::{Reason, http::Rejection};
 use serde_json::{Value, json};
 use std::time::SystemTime;
@@ -33,6 +36,10 @@ pub(crate) fn describe(rejection: &Rejection, response: &mut Response) {
     };
     let wait = rejection.retry_after().and_then(|wait| u64::try_from(wait.as_millis()).ok());
     let details = json!({ "policy": by, "retry_after_ms": wait });
+    if let Rejection::Refused(_) = rejection {
+        // A half-open circuit cannot say when a slot is free; it decides within moments.
+        response.headers_mut().entry(RETRY_AFTER).or_insert(1.into());
+    }
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     *response.body_mut() = Body::from(body(code, &rejection.to_string(), &details).to_string());
 }
