@@ -36,12 +36,16 @@ pub(crate) fn describe(rejection: &Rejection, response: &mut Response) {
     };
     let wait = rejection.retry_after().and_then(|wait| u64::try_from(wait.as_millis()).ok());
     let details = json!({ "policy": by, "retry_after_ms": wait });
-    if let Rejection::Refused(_) = rejection {
+    if rejection_of_a_circuit(rejection) {
         // A half-open circuit cannot say when a slot is free; it decides within moments.
         response.headers_mut().entry(RETRY_AFTER).or_insert(1.into());
     }
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     *response.body_mut() = Body::from(body(code, &rejection.to_string(), &details).to_string());
+}
+
+const fn rejection_of_a_circuit(rejection: &Rejection) -> bool {
+    matches!(rejection, Rejection::Refused(refused) if matches!(refused.reason(), Reason::CircuitOpen))
 }
 
 /// Shows the customer which trace arrived at the end of the chain.
