@@ -28,7 +28,11 @@ pub(crate) fn rejected(rejection: Rejection) -> Response {
     response
 }
 
-/// Puts the body into the answer to a refusal or a timeout, which has its status and `Retry-After` already.
+/// Puts the body into the answer to a refusal or a timeout, which has its status and, where it is known, `Retry-After`
+/// already.
+///
+/// A half-open circuit does not know when its probes are back. The shop does: they are given up before a customer would be,
+/// so its callers are told the shortest time that the header can say.
 pub(crate) fn describe(rejection: &Rejection, response: &mut Response) {
     let (code, by) = match rejection {
         Rejection::TimedOut(timed_out) => ("timed_out", timed_out.by()),
@@ -36,16 +40,11 @@ pub(crate) fn describe(rejection: &Rejection, response: &mut Response) {
     };
     let wait = rejection.retry_after().and_then(|wait| u64::try_from(wait.as_millis()).ok());
     let details = json!({ "policy": by, "retry_after_ms": wait });
-    if rejection_of_a_circuit(rejection) {
-        // A half-open circuit cannot say when a slot is free; it decides within moments.
-        response.headers_mut().entry(RETRY_AFTER).or_insert(1.into());
+    if matches!(rejection, Rejection::Refused(refused) if refused.reason() == Reason::CircuitOpen) {
+        response.headers_mut().entry(RETRY_AFTER).or_insert(HeaderValue::from_static("1"));
     }
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     *response.body_mut() = Body::from(body(code, &rejection.to_string(), &details).to_string());
-}
-
-const fn rejection_of_a_circuit(rejection: &Rejection) -> bool {
-    matches!(rejection, Rejection::Refused(refused) if matches!(refused.reason(), Reason::CircuitOpen))
 }
 
 /// Shows the customer which trace arrived at the end of the chain.
@@ -87,4 +86,23 @@ fn timestamp() -> String {
     #[expect(clippy::disallowed_methods, reason = "for people to read; nothing is decided or measured by it")]
     let now = SystemTime::now();
     humantime::format_rfc3339_millis(now).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mainstay::Refused;
+    use std::time::Duration;
+
+    fn retry_after(refused: Refused) -> Option<HeaderValue> {
+        rejected(refused.into()).headers().get(RETRY_AFTER).cloned()
+    }
+
+    #[test]
+    fn a_circuit_always_says_when_to_come_back_and_a_pool_never() {
+        let circuit = Refused::new(Reason::CircuitOpen, "test");
+        assert_eq!(retry_after(circuit).unwrap(), "1", "half-open");
+        assert_eq!(retry_after(circuit.with_retry_after(Duration::from_secs(3))).unwrap(), "3", "open");
+        assert_eq!(retry_after(Refused::new(Reason::BulkheadFull, "test")), None);
+    }
 }
