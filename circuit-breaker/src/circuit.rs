@@ -112,7 +112,12 @@ impl Circuit {
     pub fn admit(&self, now: impl Now) -> Result<Permit, Refused> {
         match self.admit_by_word() {
             Ok(permit) => Ok(permit),
-            Err(word) => self.admit_by_state(word, now),
+            // The refusal is made of its wait here, on the rare path: one that came back whole would go through memory, and
+            // the permit of the common path with it (4 ns).
+            Err(word) => match self.admit_by_state(word, now) {
+                Ok(permit) => Ok(permit),
+                Err(wait) => Err(self.refusal(wait)),
+            },
         }
     }
 
@@ -254,7 +259,7 @@ impl Circuit {
 
     /// An open circuit refuses without the lock until its time is over.
     #[inline(never)]
-    pub(crate) fn admit_by_state(&self, word: Word, now: impl Now) -> Result<Permit, Refused> {
+    pub(crate) fn admit_by_state(&self, word: Word, now: impl Now) -> Result<Permit, Wait> {
         let now = match word.state() {
             State::Closed => {
                 return Ok(Permit { generation: word.generation(), probe: None, started: Some(now.now()) });
@@ -268,7 +273,7 @@ impl Circuit {
         };
         admitted.or_else(|wait| {
             self.count_refusal(word, wait);
-            if word.has(Flag::SHADOW) { Ok(Permit::void()) } else { Err(self.refusal(wait)) }
+            if word.has(Flag::SHADOW) { Ok(Permit::void()) } else { Err(wait) }
         })
     }
 

@@ -165,7 +165,7 @@ where
         let circuit = self.circuit.clone();
         let permit = match circuit.admit_by_word() {
             Ok(permit) => permit,
-            Err(word) => circuit.admit_by_state(word, Clock)?,
+            Err(word) => circuit.admit_by_state(word, Clock).map_err(|wait| circuit.refusal(wait))?,
         };
         let mut guard = Guard::new(circuit, permit);
         let inner = guard.run(|| self.inner.call(request));
