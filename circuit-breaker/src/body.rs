@@ -28,7 +28,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 /// Puts a [`BodyCircuitBreaker`] around a service; made by
-/// [`until_body_end`](CircuitBreakerLayer::until_body_end) or `grpc`.
+/// [`until_body_end`](CircuitBreakerLayer::until_body_end) or `CircuitBreakerLayer::grpc`.
 ///
 /// ```
 /// use http::{Request, Response};
