@@ -94,6 +94,8 @@ pub(crate) fn payment(
     // Until the body ends: a receipt that breaks off in the middle is a failure too.
     let breaker = CircuitBreakerLayer::http(times.circuit("payment"))?.until_body_end();
     let circuit = breaker.handle();
+    // In the metrics from now on, not only from its first transition.
+    circuit.rebind_metrics();
     let stack = ServiceBuilder::new()
         .map_response(|response: Response<_>| response.map(Body::new))
         // Outermost, so that a refusal costs nothing further in: no connection, no timer, no slot in payment's pool.
@@ -113,10 +115,12 @@ pub(crate) fn catalog(resilience: Resilience, peers: &[SocketAddr], times: Times
     }
     let breaker = CircuitBreakerLayer::http(times.circuit("catalog"))?;
     let replicas = peers.iter().map(|peer| {
+        // A circuit for each replica: one for all would shut out the good ones with the bad.
+        let breaker = breaker.fresh();
+        breaker.handle().rebind_metrics();
         let stack = ServiceBuilder::new()
             .map_response(|response: Response<_>| response.map(Body::new))
-            // A circuit for each replica: one for all would shut out the good ones with the bad.
-            .layer(breaker.fresh())
+            .layer(breaker)
             .map_err(timed_out_or_failed("catalog", times.catalog))
             .timeout(times.catalog)
             .service(http_to(*peer));

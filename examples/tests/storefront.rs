@@ -371,6 +371,7 @@ fn a_person_breaks_the_provider_and_heals_it() {
     for line in [
         r#"mainstay_circuits{circuit="payment",state="open"} 1"#,
         r#"mainstay_circuit_transitions_total{circuit="payment",to="open"} 1"#,
+        r#"mainstay_circuits{circuit="catalog",state="closed"} 2"#,
         r#"storefront_requests_total{route="checkout",outcome="failed"} 4"#,
         r#"storefront_requests_total{route="browse",outcome="ok"} 2"#,
     ] {
