@@ -32,7 +32,7 @@ mod wire;
 
 use interrupt::Interrupt;
 use mainstay::BoxError;
-use std::process::ExitCode;
+use std::{io::Write, process::ExitCode};
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -52,18 +52,23 @@ async fn main() -> ExitCode {
 /// The experiment with resilience off, then on; then the table and the report.
 async fn compare(arguments: &cli::Arguments, mut interrupt: Interrupt) -> Result<ExitCode, BoxError> {
     let plan = arguments.plan();
-    println!("{plan}");
+    writeln!(std::io::stdout(), "{plan}")?;
     let experiment = experiment::Experiment::new(plan)?;
     let comparison = experiment.compare(&mut interrupt).await?;
 
-    print!("{}", report::table(&comparison));
-    if interrupt.has_come() {
-        println!("Interrupted: the numbers are those of the time before; no report is written.");
+    let interrupted = interrupt.has_come();
+    // Before the table: standard output may be closed by now.
+    if let Some(directory) = arguments.report.as_deref().filter(|_| !interrupted) {
+        report::write(directory, &comparison)?;
+    }
+    let mut out = std::io::stdout();
+    write!(out, "{}", report::table(&comparison))?;
+    if interrupted {
+        writeln!(out, "Interrupted: the numbers are those of the customers who were done; no report is written.")?;
         return Ok(ExitCode::from(cli::INTERRUPTED));
     }
     if let Some(directory) = &arguments.report {
-        report::write(directory, &comparison)?;
-        println!("Report: {}", directory.join(report::PAGE).display());
+        writeln!(out, "Report: {}", directory.join(report::PAGE).display())?;
     }
     Ok(ExitCode::SUCCESS)
 }

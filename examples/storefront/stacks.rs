@@ -20,7 +20,7 @@ use mainstay::{
 };
 use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 use tower::{
-    ServiceBuilder,
+    ServiceBuilder, ServiceExt, service_fn,
     timeout::error::Elapsed,
     util::{BoxCloneSyncService, MapRequest},
 };
@@ -105,7 +105,7 @@ pub(crate) fn payment(
         // Inside of the circuit: a call that nobody answers is a failure that it sees.
         .timeout(times.payment)
         .service(http_to(peer));
-    Ok((BoxCloneSyncService::new(stack), Some(circuit)))
+    Ok((seen_to_its_end(BoxCloneSyncService::new(stack)), Some(circuit)))
 }
 
 /// gateway → catalog, which has several replicas.
@@ -127,7 +127,7 @@ pub(crate) fn catalog(resilience: Resilience, peers: &[SocketAddr], times: Times
         BoxCloneSyncService::new(stack)
     });
     // Outside of the circuits: what one refuses, another replica is asked for.
-    Ok(replicas::in_turn("catalog", replicas))
+    Ok(seen_to_its_end(replicas::in_turn("catalog", replicas)))
 }
 
 /// payment → provider.
@@ -143,6 +143,16 @@ pub(crate) fn provider(resilience: Resilience, peer: SocketAddr, times: Times) -
         .timeout(times.provider)
         .service(http_to(peer));
     BoxCloneSyncService::new(stack)
+}
+
+/// A call that goes on when its customer has left, so that its circuit learns how it ended. To a circuit a call that is
+/// dropped says nothing, and if it hears nothing else, that the service is silent: a row of customers who hang up would
+/// close the shop. The timeout in the stack bounds how long a call goes on.
+fn seen_to_its_end(upstream: Upstream) -> Upstream {
+    BoxCloneSyncService::new(service_fn(move |request| {
+        let call = tokio::spawn(upstream.clone().oneshot(request));
+        async move { call.await.unwrap_or_else(|panicked| Err(Error::Inner(panicked.into()))) }
+    }))
 }
 
 /// A client without any defence: it waits as long as its caller does.
@@ -187,7 +197,6 @@ fn addressed(mut request: Request<Body>, authority: Authority) -> Request<Body> 
 mod tests {
     use super::*;
     use crate::{pool::Pool, server::Server, services};
-    use tower::ServiceExt;
 
     const PLAN: Plan =
         Plan { duration: Duration::from_secs(20), rate: 100, seed: 7, patience: Duration::from_millis(500) };

@@ -352,6 +352,24 @@ fn a_trace_passes_through_every_hop() {
 }
 
 #[test]
+fn customers_who_hang_up_close_the_shop_for_nobody() {
+    let shop = Shop::open();
+    let hang_up = |request: &str| {
+        let mut stream = TcpStream::connect(&shop.gateway).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+    };
+    for _ in 0..40 {
+        hang_up("GET /products/7 HTTP/1.1\r\nhost: shop\r\n\r\n");
+        hang_up(
+            "POST /checkout HTTP/1.1\r\nhost: shop\r\ncontent-type: application/json\r\ncontent-length: 25\r\n\r\n{\"pr",
+        );
+    }
+    assert_eq!(shop.get("/products/7").status, 200);
+    assert_eq!(shop.get("/products/7").status, 200, "the other replica");
+    assert_eq!(shop.check_out(&[]).status, 200);
+}
+
+#[test]
 fn a_person_breaks_the_provider_and_heals_it() {
     let shop = Shop::open();
     let product: Value = serde_json::from_str(&shop.get("/products/7").body).unwrap();

@@ -21,11 +21,11 @@ pub(crate) const PAGE: &str = "report.html";
 /// Makes sure, before anything runs, that the directory is there and both files can be written. Leaves no file behind.
 pub(crate) fn check(directory: &Path) -> io::Result<()> {
     fs::create_dir_all(directory)?;
-    let probe = directory.join(".storefront");
-    File::create(&probe)?;
+    let probe = directory.join(format!(".storefront-{}", std::process::id()));
+    File::create_new(&probe)?;
     fs::remove_file(probe)?;
     for old in [NUMBERS, PAGE].map(|name| directory.join(name)) {
-        if old.exists() {
+        if old.symlink_metadata().is_ok() {
             File::options().append(true).open(old)?;
         }
     }

@@ -6,7 +6,7 @@ use crate::{
 };
 use axum::{
     Router,
-    body::Body,
+    body::{Body, to_bytes},
     error_handling::HandleErrorLayer,
     extract::{Request, State},
     middleware::{Next, from_fn, from_fn_with_state},
@@ -21,8 +21,14 @@ use serde_json::json;
 use std::{
     convert::Infallible,
     sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
 };
+use tokio::time::timeout;
 use tower::{ServiceBuilder, util::BoxCloneSyncService};
+
+/// In bytes.
+const LARGEST_ORDER: usize = 16 * 1024;
+const UPLOAD_TIME: Duration = Duration::from_secs(2);
 
 /// `GET /products/{id}` and `POST /checkout`
 pub(crate) fn routes(catalog: Upstream, payment: Upstream) -> Router {
@@ -56,9 +62,17 @@ async fn unreachable(error: BoxError) -> Response {
 }
 
 /// What the shop calls a checkout is a charge to the payment service.
-async fn as_charge(mut request: Request<Body>, next: Next) -> Response {
-    *request.uri_mut() = Uri::from_static("/charges");
-    next.run(request).await
+///
+/// The order is read first: a customer who uploads slowly, or half of it, is not payment's fault, and its circuit must not
+/// see it.
+async fn as_charge(request: Request<Body>, next: Next) -> Response {
+    let (mut head, body) = request.into_parts();
+    head.uri = Uri::from_static("/charges");
+    match timeout(UPLOAD_TIME, to_bytes(body, LARGEST_ORDER)).await {
+        Ok(Ok(order)) => next.run(Request::from_parts(head, order.into())).await,
+        Ok(Err(error)) => wire::problem(StatusCode::BAD_REQUEST, "bad_order", &error.to_string(), &json!({})),
+        Err(_) => wire::problem(StatusCode::REQUEST_TIMEOUT, "slow_order", "the order did not arrive", &json!({})),
+    }
 }
 
 /// Begins a trace, unless the request belongs to one already.
