@@ -22,6 +22,8 @@ pub(crate) enum Action {
     Give,
     /// The inner service answers one of its calls.
     Answer(usize, Answer),
+    /// The inner service wakes everybody who waits for it, for nothing.
+    Nudge,
     /// The inner service's next `poll_ready` fails.
     FailReadiness,
     /// Time passes.
@@ -41,7 +43,9 @@ impl Action {
     /// The service it is about.
     const fn service_mut(&mut self) -> Option<&mut usize> {
         match self {
-            Self::Ready(at) | Self::ReadyElsewhere(at) | Self::Call(at) | Self::DropService(at) | Self::Clone(at) => Some(at),
+            Self::Ready(at) | Self::ReadyElsewhere(at) | Self::Call(at) | Self::DropService(at) | Self::Clone(at) => {
+                Some(at)
+            }
             _ => None,
         }
     }
@@ -77,6 +81,7 @@ impl fmt::Display for Action {
             Self::Answer(call, Answer::RefusedBelow) => {
                 write!(f, "inner future {call} gets an error: it worked, and then was itself refused further in")
             }
+            Self::Nudge => f.write_str("the inner service wakes whoever waits for it, for nothing"),
             Self::FailReadiness => f.write_str("the inner service will fail its next poll_ready"),
             Self::Advance => f.write_str("time passes"),
         }

@@ -11,7 +11,6 @@ use std::{fmt, marker::PhantomData};
 /// assert_eq!(AutoTraits::NONE.to_string(), "none");
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "three traits, three answers")]
 pub struct AutoTraits {
     send: bool,
     sync: bool,

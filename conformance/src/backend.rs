@@ -4,6 +4,7 @@ use crate::{
     action::Answer,
     clause::Clause,
     ledger::{Event, Progress, Readiness},
+    request::ProbeError,
 };
 use std::{
     fmt,
@@ -20,6 +21,7 @@ pub(crate) struct Backend {
 }
 
 #[derive(Default)]
+#[expect(clippy::struct_excessive_bools, reason = "facts that do not exclude each other")]
 pub(crate) struct State {
     /// Tokens in the pool.
     pub(crate) free: usize,
@@ -67,6 +69,9 @@ pub(crate) struct InnerCall {
     pub(crate) error: Option<u32>,
 }
 
+/// A reply, or an error.
+pub(crate) type Given = Result<(), ProbeError>;
+
 /// What the driver is doing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum During {
@@ -96,6 +101,14 @@ impl Backend {
         self.token_returned();
     }
 
+    /// Wakes everybody for nothing.
+    pub(crate) fn nudge(&self) {
+        self.wake_waiters();
+        let running: Vec<Waker> =
+            self.with(|state| state.calls.iter_mut().filter_map(|call| call.waker.take()).collect());
+        running.into_iter().for_each(Waker::wake);
+    }
+
     pub(crate) fn fail_readiness(&self) {
         self.with(|state| state.fail_readiness = true);
         self.wake_waiters();
@@ -107,7 +120,8 @@ impl Backend {
     }
 
     fn wake_waiters(&self) {
-        let waiters: Vec<Waker> = self.with(|state| state.instances.iter_mut().filter_map(|instance| instance.waker.take()).collect());
+        let waiters: Vec<Waker> =
+            self.with(|state| state.instances.iter_mut().filter_map(|instance| instance.waker.take()).collect());
         waiters.into_iter().for_each(Waker::wake);
     }
 
@@ -124,7 +138,7 @@ impl Backend {
         self.with(|state| state.called(instance, request))
     }
 
-    pub(crate) fn poll(&self, call: usize, waker: Waker) -> Option<Result<(), (u32, bool)>> {
+    pub(crate) fn poll(&self, call: usize, waker: Waker) -> Option<Given> {
         let (answer, token, _old) = self.with(|state| state.poll(call, waker));
         if token {
             self.token_returned();
@@ -245,7 +259,7 @@ impl State {
         self.breach(clause, what);
     }
 
-    fn poll(&mut self, at: usize, waker: Waker) -> (Option<Result<(), (u32, bool)>>, bool, Option<Waker>) {
+    fn poll(&mut self, at: usize, waker: Waker) -> (Option<Given>, bool, Option<Waker>) {
         if self.calls[at].done {
             self.breach(Clause::NoPollAfterCompletion, "an inner future was polled after it had completed");
             self.record(Event::Polled { call: at, answer: Progress::Again });
@@ -267,7 +281,7 @@ impl State {
         let id = self.errors;
         self.calls[at].error = Some(id);
         self.record(Event::Polled { call: at, answer: Progress::Error(id) });
-        (Some(Err((id, answer == Answer::RefusedBelow))), token, Some(waker))
+        (Some(Err(ProbeError::new(id, answer == Answer::RefusedBelow))), token, Some(waker))
     }
 
     fn future_dropped(&mut self, at: usize) -> (bool, Option<Waker>) {

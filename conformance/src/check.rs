@@ -9,7 +9,7 @@ use crate::{
     search::{self, Effort, Outcome},
     subject::{Erased, Subject},
     trap::{self, Point},
-    world::{Breach, World},
+    world::{Breach, Setting, World},
 };
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -44,7 +44,7 @@ fn check_erased(subject: Erased) -> Report {
     let (subject, heart) = (Arc::new(subject), Arc::new(Heart::default()));
     let mut lab = Lab { findings: Vec::new(), masked: unbound(&subject), runs: 0, allocations: None };
     let mut blocked = false;
-    for phase in Phase::ALL {
+    for &phase in Phase::ALL {
         if blocked {
             break;
         }
@@ -65,7 +65,7 @@ struct Lab {
 enum News {
     Found(Finding),
     Runs(usize),
-    #[cfg_attr(not(feature = "allocations"), expect(dead_code, reason = "nothing is counted"))]
+    #[cfg(feature = "allocations")]
     Allocations(Option<u64>),
     Done,
 }
@@ -76,14 +76,22 @@ enum Phase {
     Crowds,
     Panics,
     Launder,
+    #[cfg(feature = "allocations")]
     Allocations,
     /// Last, since a layer that blocks here has passed everything else.
     ComeBack,
 }
 
 impl Phase {
-    const ALL: [Self; 6] =
-        [Self::Search, Self::Crowds, Self::Panics, Self::Launder, Self::Allocations, Self::ComeBack];
+    const ALL: &[Self] = &[
+        Self::Search,
+        Self::Crowds,
+        Self::Panics,
+        Self::Launder,
+        #[cfg(feature = "allocations")]
+        Self::Allocations,
+        Self::ComeBack,
+    ];
 }
 
 /// Clauses that need not be looked at.
@@ -121,7 +129,8 @@ fn watched(phase: Phase, subject: &Arc<Erased>, heart: &Arc<Heart>, effort: Effo
     let (tell, hear) = channel();
     let (worker, pulse, masked) = (Arc::clone(subject), Arc::clone(heart), lab.masked);
     let thread = thread::spawn(move || {
-        Worker { subject: &worker, heart: &pulse, masked, tell: &tell }.work(phase, effort);
+        let setting = Setting { subject: &worker, heart: &pulse, masked };
+        Worker { setting, tell: &tell }.work(phase, effort);
         let _ = tell.send(News::Done);
     });
     let mut beats = heart.beats();
@@ -133,6 +142,7 @@ fn watched(phase: Phase, subject: &Arc<Erased>, heart: &Arc<Heart>, effort: Effo
                 lab.findings.push(finding);
             }
             Ok(News::Runs(runs)) => lab.runs += runs,
+            #[cfg(feature = "allocations")]
             Ok(News::Allocations(counted)) => lab.allocations = counted,
             Err(RecvTimeoutError::Timeout) if heart.beats() == beats => {
                 lab.findings.push(blocked(heart));
@@ -163,9 +173,7 @@ fn blocked(heart: &Heart) -> Finding {
 
 /// What runs on the watched thread.
 struct Worker<'a> {
-    subject: &'a Erased,
-    heart: &'a Heart,
-    masked: ClauseSet,
+    setting: Setting<'a>,
     tell: &'a Sender<News>,
 }
 
@@ -176,9 +184,10 @@ impl Worker<'_> {
             Phase::Crowds => self.crowds(effort),
             Phase::Panics => self.panics(),
             Phase::Launder => {
-                let world = drills::launder(self.subject, self.heart, self.masked);
+                let world = drills::launder(self.setting);
                 self.conclude(world);
             }
+            #[cfg(feature = "allocations")]
             Phase::Allocations => self.allocations(),
             Phase::ComeBack => self.come_back(),
         }
@@ -191,8 +200,8 @@ impl Worker<'_> {
                 let _ = tell.send(News::Found(finding(breach, &outcome.log)));
             }
         };
-        let short = search::short(self.subject, self.heart, &mut self.masked, effort, &mut found);
-        let long = search::long(self.subject, self.heart, &mut self.masked, effort, &mut found);
+        let short = search::short(&mut self.setting, effort, &mut found);
+        let long = search::long(&mut self.setting, effort, &mut found);
         let _ = tell.send(News::Runs(short + long));
     }
 
@@ -202,7 +211,7 @@ impl Worker<'_> {
         for (tokens, late, clones) in sizes {
             for order in 0..ORDERS {
                 let seed = effort.seed.wrapping_add(order);
-                let world = drills::crowd(self.subject, self.heart, self.masked, Crowd { tokens, late, clones }, seed);
+                let world = drills::crowd(self.setting, Crowd { tokens, late, clones }, seed);
                 self.conclude(world);
             }
         }
@@ -212,8 +221,10 @@ impl Worker<'_> {
         use Point::{Call, CloneRequest, DropFuture, DropRequest, DropService, Poll, PollReady};
         for point in [PollReady, Call, Poll, DropFuture, DropService, CloneRequest, DropRequest] {
             for skip in 0..3 {
-                let world = drills::panic(self.subject, self.heart, self.masked, point, skip);
-                world.into_iter().for_each(|world| self.conclude(world));
+                let world = drills::panic(self.setting, point, skip);
+                if let Some(world) = world {
+                    self.conclude(world);
+                }
             }
         }
     }
@@ -222,26 +233,22 @@ impl Worker<'_> {
         use Point::{Call, CloneRequest, DropFuture, DropRequest, DropService, DropWaker, Poll, PollReady, Wake};
         for point in [Wake, DropWaker, PollReady, Call, Poll, DropFuture, DropService, CloneRequest, DropRequest] {
             for tokens in 0..3 {
-                let world = drills::come_back(self.subject, self.heart, self.masked, point, tokens);
+                let world = drills::come_back(self.setting, point, tokens);
                 self.conclude(world);
             }
         }
     }
 
     #[cfg(feature = "allocations")]
-    fn allocations(&mut self) {
-        if self.subject.profile.allocations.is_some() {
-            let counted = drills::allocations(self.subject, self.heart);
-            let _ = self.tell.send(News::Allocations(counted));
+    fn allocations(&self) {
+        if self.setting.subject.profile.allocations.is_some() {
+            let _ = self.tell.send(News::Allocations(drills::allocations(self.setting)));
         }
     }
 
-    #[cfg(not(feature = "allocations"))]
-    fn allocations(&mut self) {}
-
     fn conclude(&mut self, mut world: World<'_>) {
         if let Some(breach) = world.breach.take() {
-            self.masked.insert(breach.clause);
+            self.setting.masked.insert(breach.clause);
             let _ = self.tell.send(News::Found(finding(breach, &world.log())));
         }
         // What is dropped here may still hold services.
@@ -277,16 +284,19 @@ fn lacking(subject: &Erased) -> Option<String> {
     let (service, future) = subject.auto_traits?;
     let checks =
         [("service", service, subject.profile.service_is), ("response future", future, subject.profile.future_is)];
-    checks.iter().find(|(_, found, declared)| !found.cover(*declared)).map(|(what, found, declared)| {
-        format!("the {what} is declared to be {declared}, and of these it is: {found}")
-    })
+    checks
+        .iter()
+        .find(|(_, found, declared)| !found.cover(*declared))
+        .map(|(what, found, declared)| format!("the {what} is declared to be {declared}, and of these it is: {found}"))
 }
 
 #[cfg(feature = "allocations")]
 fn too_many(subject: &Erased, counted: Option<u64>) -> Option<String> {
     let most = subject.profile.allocations?;
     match counted {
-        None => Some("the allocations could not be counted: a call to an inner service that answers at once did not".into()),
+        None => {
+            Some("the allocations could not be counted: a call to an inner service that answers at once did not".into())
+        }
         Some(counted) => {
             (counted > most).then(|| format!("a call allocates {counted} times; declared are at most {most}"))
         }

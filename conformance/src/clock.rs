@@ -55,6 +55,7 @@ impl Clock {
 }
 
 #[cfg(not(feature = "tokio"))]
+#[expect(clippy::unused_self, reason = "the same methods as with a clock")]
 impl Clock {
     pub(crate) const fn new(_on_tokio: bool) -> Self {
         Self {}

@@ -11,16 +11,45 @@ pub(crate) enum Event {
     /// What the layer returned.
     Saw(Seen),
     Note(&'static str),
-    PolledReady { instance: usize, answer: Readiness },
-    Called { instance: usize, call: usize, request: u32, token: bool },
-    Polled { call: usize, answer: Progress },
-    FutureDropped { call: usize, unfinished: bool },
-    InstanceCloned { from: usize, to: usize, in_call: bool },
-    InstanceDropped { instance: usize, token: bool },
-    RequestCloned { request: u32 },
-    RequestDropped { request: u32 },
-    Woken { task: Task },
-    Panicked { point: Point },
+    PolledReady {
+        instance: usize,
+        answer: Readiness,
+    },
+    Called {
+        instance: usize,
+        call: usize,
+        request: u32,
+        token: bool,
+    },
+    Polled {
+        call: usize,
+        answer: Progress,
+    },
+    FutureDropped {
+        call: usize,
+        unfinished: bool,
+    },
+    InstanceCloned {
+        from: usize,
+        to: usize,
+        in_call: bool,
+    },
+    InstanceDropped {
+        instance: usize,
+        token: bool,
+    },
+    RequestCloned {
+        request: u32,
+    },
+    RequestDropped {
+        request: u32,
+    },
+    Woken {
+        task: Task,
+    },
+    Panicked {
+        point: Point,
+    },
 }
 
 /// What `poll_ready` of the inner service said.

@@ -1,6 +1,6 @@
-//! Does my middleware keep tower's contract?
-#![forbid(unsafe_code)]
+#![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
+#![doc(test(attr(deny(warnings))))]
 
 mod action;
 mod auto_traits;
@@ -56,6 +56,19 @@ macro_rules! subject_types {
 }
 
 /// One `#[test]` for each [`Clause`], in a module of the given name.
+///
+/// The layer is checked once; each test asks for its clause. Auto traits are checked too.
+///
+/// ```
+/// mod conformance {
+///     use mainstay_conformance::{Profile, Subject, conformance_suite};
+///
+///     conformance_suite!(
+///         identity,
+///         Subject::new("identity", tower_layer::Identity::new).profile(Profile::pass_through().future_overhead(0)),
+///     );
+/// }
+/// ```
 #[macro_export]
 macro_rules! conformance_suite {
     ($name:ident, $subject:expr $(,)?) => {
@@ -63,6 +76,7 @@ macro_rules! conformance_suite {
             #[allow(unused_imports, reason = "the subject may need nothing from around")]
             use super::*;
 
+            #[allow(dead_code, reason = "outside tests there are none")]
             fn report() -> &'static $crate::Report {
                 static REPORT: ::std::sync::OnceLock<$crate::Report> = ::std::sync::OnceLock::new();
                 REPORT.get_or_init(|| $crate::check($crate::subject_types!($subject)))

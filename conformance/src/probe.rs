@@ -103,13 +103,8 @@ impl Future for ProbeFuture {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         pass(&self.backend, Point::Poll);
-        let answer = self.backend.poll(self.call, cx.waker().clone());
-        answer.map_or(Poll::Pending, |answer| {
-            Poll::Ready(match answer {
-                Ok(()) => Ok(Reply::to(self.request)),
-                Err((id, refused_below)) => Err(ProbeError::new(id, refused_below)),
-            })
-        })
+        let given = self.backend.poll(self.call, cx.waker().clone());
+        given.map_or(Poll::Pending, |given| Poll::Ready(given.map(|()| Reply::to(self.request))))
     }
 }
 

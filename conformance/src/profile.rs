@@ -18,6 +18,7 @@ use std::time::Duration;
 /// ```
 #[derive(Clone, Debug)]
 #[must_use]
+#[expect(clippy::struct_excessive_bools, reason = "permissions that do not exclude each other")]
 pub struct Profile {
     pub(crate) refuses: bool,
     pub(crate) fails: bool,
@@ -197,4 +198,3 @@ impl Default for Profile {
         Self::pass_through()
     }
 }
-

@@ -166,7 +166,9 @@ impl Report {
         for (clause, outcome) in &self.outcomes {
             let _ = match outcome {
                 Outcome::Holds => Ok(()),
-                Outcome::Fails(seen) => writeln!(card, "- **{clause} does not hold.** {}: {}.", rule(*clause), seen.what),
+                Outcome::Fails(seen) => {
+                    writeln!(card, "- **{clause} does not hold.** {}: {}.", rule(*clause), seen.what)
+                }
                 Outcome::Deviates { reason, seen: Some(_) } => {
                     writeln!(card, "- {clause} does not hold, as declared: {reason}. ({}.)", rule(*clause))
                 }

@@ -2,10 +2,9 @@
 
 use crate::{
     action::{Action, Answer},
-    clause::{Clause, ClauseSet},
-    heart::Heart,
-    subject::Erased,
-    world::{Breach, State, World},
+    clause::Clause,
+    ledger::Event,
+    world::{Breach, Setting, State, World},
 };
 use rand::{RngExt, SeedableRng, rngs::SmallRng, seq::IndexedRandom};
 use std::collections::VecDeque;
@@ -21,7 +20,7 @@ pub(crate) struct Script {
 /// What came of it.
 pub(crate) struct Outcome {
     pub(crate) breach: Option<Breach>,
-    pub(crate) log: Vec<crate::ledger::Event>,
+    pub(crate) log: Vec<Event>,
     /// What could have been done next.
     next: Vec<Action>,
 }
@@ -45,8 +44,8 @@ const MOST_CALLS: usize = 2;
 const LONG: usize = 12;
 
 /// Runs a script; an action that is not possible is left out.
-pub(crate) fn run(subject: &Erased, heart: &Heart, masked: ClauseSet, script: &Script) -> Outcome {
-    let mut world = World::new(subject, heart, masked, script.tokens);
+pub(crate) fn run(setting: Setting<'_>, script: &Script) -> Outcome {
+    let mut world = World::new(setting, script.tokens);
     for action in &script.actions {
         if is_possible(&world, *action) {
             world.perform(*action);
@@ -71,13 +70,7 @@ fn finish(world: &mut World<'_>, length: usize) {
 }
 
 /// Every sequence, the shortest first, up to so many; those that break a clause are not prolonged.
-pub(crate) fn short(
-    subject: &Erased,
-    heart: &Heart,
-    masked: &mut ClauseSet,
-    effort: Effort,
-    found: &mut dyn FnMut(Script, Outcome),
-) -> usize {
+pub(crate) fn short(setting: &mut Setting<'_>, effort: Effort, found: &mut dyn FnMut(Script, Outcome)) -> usize {
     // With no token, one, and two.
     let mut queue: VecDeque<Script> = (0..=2).map(|tokens| Script { tokens, actions: Vec::new() }).collect();
     let mut runs = 0;
@@ -86,7 +79,7 @@ pub(crate) fn short(
             break;
         }
         runs += 1;
-        let mut outcome = run(subject, heart, *masked, &script);
+        let mut outcome = run(*setting, &script);
         for action in std::mem::take(&mut outcome.next) {
             // Those that will not have their turn need no room.
             if queue.len() + runs < effort.short {
@@ -96,7 +89,7 @@ pub(crate) fn short(
             }
         }
         if let Some(breach) = &outcome.breach {
-            masked.insert(breach.clause);
+            setting.masked.insert(breach.clause);
             found(script, outcome);
         }
     }
@@ -104,19 +97,13 @@ pub(crate) fn short(
 }
 
 /// Long sequences at random.
-pub(crate) fn long(
-    subject: &Erased,
-    heart: &Heart,
-    masked: &mut ClauseSet,
-    effort: Effort,
-    found: &mut dyn FnMut(Script, Outcome),
-) -> usize {
+pub(crate) fn long(setting: &mut Setting<'_>, effort: Effort, found: &mut dyn FnMut(Script, Outcome)) -> usize {
     let mut rng = SmallRng::seed_from_u64(effort.seed);
     for _ in 0..effort.long {
-        let (script, broken) = wander(subject, heart, *masked, effort.length, &mut rng);
+        let (script, broken) = wander(*setting, effort.length, &mut rng);
         if let Some(clause) = broken {
-            let (script, outcome) = shortest(subject, heart, *masked, script, clause);
-            masked.insert(clause);
+            let (script, outcome) = shortest(*setting, script, clause);
+            setting.masked.insert(clause);
             found(script, outcome);
         }
     }
@@ -124,15 +111,9 @@ pub(crate) fn long(
 }
 
 /// One long run, chosen step by step from what is possible.
-fn wander(
-    subject: &Erased,
-    heart: &Heart,
-    masked: ClauseSet,
-    length: usize,
-    rng: &mut SmallRng,
-) -> (Script, Option<Clause>) {
+fn wander(setting: Setting<'_>, length: usize, rng: &mut SmallRng) -> (Script, Option<Clause>) {
     let mut script = Script { tokens: rng.random_range(0..=2), actions: Vec::new() };
-    let mut world = World::new(subject, heart, masked, script.tokens);
+    let mut world = World::new(setting, script.tokens);
     while script.actions.len() < length && world.breach.is_none() {
         let mut choices = possible(&world, &script);
         choices.extend(answers(&world, Answer::RefusedBelow));
@@ -152,15 +133,9 @@ fn wander(
 }
 
 /// The script without what is not needed to break the clause.
-pub(crate) fn shortest(
-    subject: &Erased,
-    heart: &Heart,
-    masked: ClauseSet,
-    script: Script,
-    clause: Clause,
-) -> (Script, Outcome) {
+pub(crate) fn shortest(setting: Setting<'_>, script: Script, clause: Clause) -> (Script, Outcome) {
     let breaks = |outcome: &Outcome| outcome.breach.as_ref().is_some_and(|breach| breach.clause == clause);
-    let mut best = run(subject, heart, masked, &script);
+    let mut best = run(setting, &script);
     let mut script = script;
     if !breaks(&best) {
         best.breach = Some(Breach {
@@ -170,8 +145,8 @@ pub(crate) fn shortest(
         });
         return (script, best);
     }
-    remove_actions(&mut script, &mut best, &mut |script| Some(run(subject, heart, masked, script)).filter(&breaks));
-    merge_services(&mut script, &mut best, &mut |script| Some(run(subject, heart, masked, script)).filter(&breaks));
+    remove_actions(&mut script, &mut best, &mut |script| Some(run(setting, script)).filter(&breaks));
+    merge_services(&mut script, &mut best, &mut |script| Some(run(setting, script)).filter(&breaks));
     (script, best)
 }
 
@@ -229,11 +204,11 @@ fn is_possible(world: &World<'_>, action: Action) -> bool {
         }
         Action::Call(at) => service(at).is_some_and(|slot| slot.state == State::Ready),
         Action::Poll(at) | Action::PollElsewhere(at) | Action::DropCall(at) => call(at).is_some(),
-        Action::Answer(at, _) => world.backend.with(|state| {
-            state.calls.get(at).is_some_and(|call| call.alive && !call.done && call.answer.is_none())
-        }),
+        Action::Answer(at, _) => world
+            .backend
+            .with(|state| state.calls.get(at).is_some_and(|call| call.alive && !call.done && call.answer.is_none())),
         Action::Advance => world.clock.ticks(),
-        Action::Give | Action::FailReadiness => true,
+        Action::Give | Action::Nudge | Action::FailReadiness => true,
     }
 }
 
@@ -290,6 +265,12 @@ fn surroundings(world: &World<'_>, script: &Script) -> Vec<Action> {
     }
     if !script.actions.contains(&Action::FailReadiness) || script.actions.len() > LONG {
         actions.push(Action::FailReadiness);
+    }
+    // For nothing, so one after the other shows no more than one.
+    let anybody_waits = world.services.iter().any(|slot| slot.state == State::Pending)
+        || world.calls.iter().any(|call| call.future.is_some() && call.ear.polled());
+    if anybody_waits && script.actions.last() != Some(&Action::Nudge) {
+        actions.push(Action::Nudge);
     }
     let last_two = script.actions.iter().rev().take(2);
     if world.clock.ticks() && last_two.filter(|action| **action == Action::Advance).count() < 2 {

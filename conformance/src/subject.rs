@@ -74,11 +74,7 @@ where
         Self::with(name.into(), make, None)
     }
 
-    fn with(
-        name: String,
-        make: impl Fn() -> L + Send + Sync + 'static,
-        clone: Option<fn(&L::Service) -> L::Service>,
-    ) -> Self {
+    fn with(name: String, make: impl Fn() -> L + Send + Sync + 'static, clone: Option<CloneFn<L::Service>>) -> Self {
         let future = size_of::<<L::Service as Service<Request>>::Future>();
         let erased = Erased {
             name,
@@ -158,6 +154,8 @@ impl Erased {
     }
 }
 
+type CloneFn<S> = fn(&S) -> S;
+
 /// A layer without its type.
 pub(crate) trait AnyLayer {
     fn refusals(&mut self, is_refusal: Option<IsRefusal>);
@@ -179,13 +177,13 @@ pub(crate) type AnyFuture = Pin<Box<dyn Future<Output = Result<Reply, Told>>>>;
 
 struct Typed<L, S> {
     layer: L,
-    clone: Option<fn(&S) -> S>,
+    clone: Option<CloneFn<S>>,
     is_refusal: Option<IsRefusal>,
 }
 
 struct TypedService<S> {
     service: S,
-    clone: Option<fn(&S) -> S>,
+    clone: Option<CloneFn<S>>,
     is_refusal: Option<IsRefusal>,
 }
 

@@ -6,12 +6,12 @@ use crate::{
     trap::{self, Point},
 };
 use std::{
-    fmt,
+    fmt, mem,
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
     },
-    task::{Wake, Waker},
+    task::{Context, Wake, Waker},
 };
 
 /// The waker of one task that polls one thing.
@@ -59,5 +59,51 @@ impl Drop for Bell {
 impl fmt::Debug for Bell {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Bell").field("task", &self.task).field("rung", &self.rung()).finish_non_exhaustive()
+    }
+}
+
+/// How one poller is woken.
+pub(crate) struct Ear {
+    task: Task,
+    bell: Arc<Bell>,
+    /// What the bell had rung when it was last polled; `None` if it never was.
+    heard: Option<u32>,
+    /// The bell of the task that polled before this one.
+    earlier: Option<(Arc<Bell>, u32)>,
+}
+
+impl Ear {
+    pub(crate) fn new(task: Task, backend: &Arc<Backend>) -> Self {
+        Self { task, bell: Bell::new(task, backend), heard: None, earlier: None }
+    }
+
+    pub(crate) const fn polled(&self) -> bool {
+        self.heard.is_some()
+    }
+
+    pub(crate) fn woken(&self) -> bool {
+        self.heard.is_none_or(|heard| self.bell.rung() > heard)
+    }
+
+    pub(crate) const fn moved(&self) -> bool {
+        self.earlier.is_some()
+    }
+
+    pub(crate) fn earlier_woken(&self) -> bool {
+        self.earlier.as_ref().is_some_and(|(bell, heard)| bell.rung() > *heard)
+    }
+
+    /// From now on another task polls.
+    pub(crate) fn move_to_another_task(&mut self, backend: &Arc<Backend>) {
+        let bell = mem::replace(&mut self.bell, Bell::new(self.task, backend));
+        let heard = bell.rung();
+        self.earlier = Some((bell, heard));
+    }
+
+    /// Polls with this ear. Who wakes itself meanwhile has been woken.
+    pub(crate) fn listen<T>(&mut self, poll: impl FnOnce(&mut Context<'_>) -> T) -> T {
+        self.heard = Some(self.bell.rung());
+        let waker = self.bell.waker();
+        poll(&mut Context::from_waker(&waker))
     }
 }

@@ -73,7 +73,9 @@ fn keeps_the_first_reply() {
     let layer = || {
         let first = Arc::new(Mutex::new(None));
         alters(move |answer: Answer<ProbeError>| {
-            answer.map(|reply| *first.lock().expect("nobody panics with it").get_or_insert(reply)).map_err(BoxError::from)
+            answer
+                .map(|reply| *first.lock().expect("nobody panics with it").get_or_insert(reply))
+                .map_err(BoxError::from)
         })
     };
     breaks_only(&check(Subject::new("keeps the first reply", layer)), Clause::AnswersBelong);
@@ -104,9 +106,11 @@ fn refuses_after_the_fact() {
 fn launders() {
     let layer = || {
         alters(|answer| {
-            answer.map_err(|error| match error::Error::source(&error).and_then(|source| source.downcast_ref::<Refused>()) {
-                Some(refused) => (*refused).into(),
-                None => error.into(),
+            answer.map_err(|error| {
+                match error::Error::source(&error).and_then(|source| source.downcast_ref::<Refused>()) {
+                    Some(refused) => (*refused).into(),
+                    None => error.into(),
+                }
             })
         })
     };

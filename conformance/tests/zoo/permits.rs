@@ -68,7 +68,9 @@ impl Room {
             state.next
         });
         let others_called = state.called.iter().filter(|called| **called != id).count();
-        if state.free > others_called && (state.called.contains(&id) || state.queue.iter().all(|(other, _)| *other == id)) {
+        if state.free > others_called
+            && (state.called.contains(&id) || state.queue.iter().all(|(other, _)| *other == id))
+        {
             state.free -= 1;
             state.called.retain(|called| *called != id);
             let old: Vec<_> = state.queue.extract_if_id(id);
@@ -78,12 +80,12 @@ impl Room {
             return true;
         }
         let waker = waker.clone();
-        let old = match state.queue.iter_mut().find(|(other, _)| *other == id) {
-            Some((_, old)) => Some(std::mem::replace(old, waker)),
-            None => {
-                state.queue.push_back((id, waker));
-                None
-            }
+        let place = state.queue.iter_mut().find(|(other, _)| *other == id);
+        let old = if let Some((_, old)) = place {
+            Some(std::mem::replace(old, waker))
+        } else {
+            state.queue.push_back((id, waker));
+            None
         };
         drop(state);
         drop(old);
@@ -285,7 +287,7 @@ impl TwoOrders {
         Self { inner, only: Arc::default(), permit: None, first: true }
     }
 
-    fn poll_permit(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_permit(&mut self, cx: &Context<'_>) -> Poll<()> {
         if self.permit.is_none() {
             let waker = cx.waker().clone();
             let mut state = self.only.lock();

@@ -1,0 +1,56 @@
+//! The contract of tower, and what a refusal means: the conformance kit over each form of the layer.
+
+use mainstay_circuit_breaker::{CircuitBreakerLayer, Config, OpenFor, Window};
+use mainstay_conformance::{AutoTraits, ProbeError, Profile, Subject, conformance_suite};
+use mainstay_core::Error;
+use std::time::Duration;
+use tower::{
+    ServiceBuilder,
+    layer::util::{Identity, Stack},
+    util::MapErrLayer,
+};
+
+type Lift = MapErrLayer<fn(ProbeError) -> Error<ProbeError>>;
+type Breaker = ServiceBuilder<Stack<Lift, Stack<CircuitBreakerLayer, Identity>>>;
+
+/// The breaker with its leaf's errors lifted, as a user would build it.
+fn breaker(config: &Config) -> Breaker {
+    let layer = CircuitBreakerLayer::new(config.clone()).expect("the configuration is valid");
+    let lift: fn(ProbeError) -> Error<ProbeError> = Error::Inner;
+    ServiceBuilder::new().layer(layer).map_err(lift)
+}
+
+fn subject(name: &str, config: Config) -> Subject<Breaker> {
+    let profile = Profile::pass_through()
+        .may_refuse()
+        .service_is(AutoTraits::SEND.sync().unpin())
+        .future_is(AutoTraits::SEND.sync())
+        .future_overhead(64);
+    Subject::new(name, move || breaker(&config)).on_tokio().profile(profile)
+}
+
+/// Opens at the first failure, so that most runs of the kit see every state.
+fn nervous() -> Config {
+    Config::default().window(Window::Consecutive(1)).open_for(Duration::from_secs(1)).probes(1)
+}
+
+conformance_suite!(opens_at_once, subject("a circuit that opens at the first failure", nervous()));
+
+conformance_suite!(stays_closed, subject("a circuit that stays closed", Config::default()));
+
+conformance_suite!(
+    counts_and_times,
+    subject(
+        "a circuit with every rule on",
+        Config::default()
+            .window(Window::Within(Duration::from_secs(60)))
+            .minimum_calls(1)
+            .slow(Duration::from_millis(500), 0.5)
+            .open_for(OpenFor::Growing { first: Duration::from_secs(1), factor: 2.0, max: Duration::from_secs(4) })
+            .probes(2)
+            .probe_deadline(Duration::from_secs(2))
+            .seed(7),
+    )
+);
+
+conformance_suite!(shadow, subject("a circuit in shadow mode", nervous().shadow(true)));
