@@ -54,3 +54,63 @@ conformance_suite!(
 );
 
 conformance_suite!(shadow, subject("a circuit in shadow mode", nervous().shadow(true)));
+
+#[cfg(feature = "http")]
+mod http_stack {
+    use super::nervous;
+    use http::{Request as HttpRequest, Response};
+    use http_body_util::Empty;
+    use mainstay_circuit_breaker::CircuitBreakerLayer;
+    use mainstay_conformance::{ProbeError, Profile, Reply, Request, Subject, conformance_suite};
+    use mainstay_core::Error;
+    use tower::ServiceBuilder;
+
+    type Body = Empty<&'static [u8]>;
+
+    fn respond(reply: Reply) -> Response<Body> {
+        let mut response = Response::new(Body::new());
+        response.extensions_mut().insert(reply);
+        response
+    }
+
+    fn reply<B>(response: Response<B>) -> Reply {
+        let (head, body) = response.into_parts();
+        // Nobody reads it, so with a body that settles the head decides.
+        drop(body);
+        *head.extensions.get().expect("every response carries its reply")
+    }
+
+    fn profile() -> Profile {
+        Profile::pass_through().may_refuse().future_overhead(256)
+    }
+
+    conformance_suite!(
+        head,
+        Subject::new("the constructor for HTTP", || {
+            ServiceBuilder::new()
+                .map_response(reply)
+                .map_request(HttpRequest::new)
+                .layer(CircuitBreakerLayer::http(nervous()).expect("the configuration is valid"))
+                .map_err(Error::<ProbeError>::Inner)
+                .map_response(respond)
+                .map_request(HttpRequest::<Request>::into_body)
+        })
+        .on_tokio()
+        .profile(profile()),
+    );
+
+    conformance_suite!(
+        body,
+        Subject::new("settled at the end of the body", || {
+            ServiceBuilder::new()
+                .map_response(reply)
+                .map_request(HttpRequest::new)
+                .layer(CircuitBreakerLayer::http(nervous()).expect("the configuration is valid").until_body_end())
+                .map_err(Error::<ProbeError>::Inner)
+                .map_response(respond)
+                .map_request(HttpRequest::<Request>::into_body)
+        })
+        .on_tokio()
+        .profile(profile()),
+    );
+}
