@@ -7,8 +7,6 @@ use std::sync::{
 };
 
 /// What the driving thread shows to the one that watches it.
-///
-/// All orderings are relaxed: the watcher only looks for change over seconds, and reads the ledger under its lock.
 #[derive(Debug, Default)]
 pub(crate) struct Heart {
     beats: AtomicU64,
@@ -18,6 +16,7 @@ pub(crate) struct Heart {
 
 impl Heart {
     pub(crate) fn beat(&self) {
+        // Relaxed here and below: the watcher only looks for change over seconds, and reads the ledger under its lock.
         self.beats.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -38,10 +37,12 @@ impl Heart {
 
     /// Foreign code comes back to the layer from now on, or not any more.
     pub(crate) fn reentrant(&self, reentrant: bool) {
+        // Relaxed: as above.
         self.reentrant.store(reentrant, Ordering::Relaxed);
     }
 
     pub(crate) fn is_reentrant(&self) -> bool {
+        // Relaxed: as above.
         self.reentrant.load(Ordering::Relaxed)
     }
 }
