@@ -43,6 +43,8 @@ pub enum Reason {
     NoEndpoint,
     /// The quota is used up.
     RateLimited,
+    /// The service has accepted so few of the recent calls that this one is likely to be in vain.
+    Throttled,
 }
 
 impl Refused {
@@ -94,6 +96,7 @@ impl fmt::Display for Reason {
             Self::FlightFailed => "the shared load failed",
             Self::NoEndpoint => "no endpoint can take the call",
             Self::RateLimited => "the rate limit is reached",
+            Self::Throttled => "the service accepts too few calls",
         })
     }
 }

@@ -14,7 +14,7 @@ use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
 const REFUSED: Refused = Refused::new(Reason::CircuitOpen, "mailer");
 const TIMED_OUT: TimedOut = TimedOut::new("mailer", Duration::from_millis(250));
 
-const REASONS: [(Reason, &str); 7] = [
+const REASONS: [(Reason, &str); 8] = [
     (Reason::BudgetExhausted, "the retry budget is exhausted"),
     (Reason::BulkheadFull, "the bulkhead is full"),
     (Reason::CircuitOpen, "the circuit is open"),
@@ -22,6 +22,7 @@ const REASONS: [(Reason, &str); 7] = [
     (Reason::FlightFailed, "the shared load failed"),
     (Reason::NoEndpoint, "no endpoint can take the call"),
     (Reason::RateLimited, "the rate limit is reached"),
+    (Reason::Throttled, "the service accepts too few calls"),
 ];
 
 /// Every level of an error, from the outside in.

@@ -20,7 +20,7 @@ impl Rejection {
     ///
     /// | refusal or timeout | `grpc-status` |
     /// | --- | --- |
-    /// | [`RateLimited`](Reason::RateLimited), [`BulkheadFull`](Reason::BulkheadFull) | 8, `RESOURCE_EXHAUSTED` |
+    /// | [`RateLimited`](Reason::RateLimited), [`BulkheadFull`](Reason::BulkheadFull), [`Throttled`](Reason::Throttled) | 8, `RESOURCE_EXHAUSTED` |
     /// | [`DeadlinePassed`](Reason::DeadlinePassed), [`TimedOut`](crate::TimedOut) | 4, `DEADLINE_EXCEEDED` |
     /// | every other reason | 14, `UNAVAILABLE` |
     ///
@@ -59,7 +59,7 @@ impl Rejection {
     const fn grpc_code_of(refused: &Refused) -> u16 {
         match refused.reason() {
             Reason::DeadlinePassed => DEADLINE_EXCEEDED,
-            Reason::BulkheadFull | Reason::RateLimited => RESOURCE_EXHAUSTED,
+            Reason::BulkheadFull | Reason::RateLimited | Reason::Throttled => RESOURCE_EXHAUSTED,
             _ => UNAVAILABLE,
         }
     }
@@ -128,6 +128,7 @@ mod tests {
             (refused(Reason::FlightFailed), "14"),
             (refused(Reason::NoEndpoint), "14"),
             (refused(Reason::RateLimited), "8"),
+            (refused(Reason::Throttled), "8"),
             (TimedOut::new("test", Duration::ZERO).into(), "4"),
         ] {
             let response = rejection.grpc_response::<()>();

@@ -134,6 +134,7 @@ mod tests {
             (refused(Reason::FlightFailed), 503),
             (refused(Reason::NoEndpoint), 503),
             (refused(Reason::RateLimited), 429),
+            (refused(Reason::Throttled), 503),
             (TimedOut::new("test", Duration::ZERO).into(), 504),
         ] {
             let response = rejection.response::<()>();

@@ -7,7 +7,7 @@ mod last_calls;
 mod time_span;
 
 pub use last_calls::LastCalls;
-pub use time_span::{BUCKETS, TimeSpan};
+pub use time_span::{BUCKETS, Bucket, TimeSpan};
 
 use std::ops::{AddAssign, SubAssign};
 

@@ -43,7 +43,13 @@ pub struct TimeSpan<T = Counts> {
     current: usize,
     current_ends: Instant,
     width: Duration,
+    /// How many buckets were current before this one.
+    turns: u64,
 }
+
+/// A bucket of a [`TimeSpan`], to come back to; only the window that gave it knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bucket(u64);
 
 impl<T: Copy + Default + AddAssign + SubAssign> TimeSpan<T> {
     /// The shortest span.
@@ -65,6 +71,7 @@ impl<T: Copy + Default + AddAssign + SubAssign> TimeSpan<T> {
             current: 0,
             current_ends: later(now, width),
             width,
+            turns: 0,
         })
     }
 
@@ -79,6 +86,51 @@ impl<T: Copy + Default + AddAssign + SubAssign> TimeSpan<T> {
     pub fn total(&mut self, now: Instant) -> T {
         self.advance(now);
         self.total
+    }
+
+    /// The bucket in which the last record was counted, or of the moment of a later total.
+    pub const fn current(&self) -> Bucket {
+        Bucket(self.turns)
+    }
+
+    /// Changes what was counted in a bucket, unless the window has forgotten it; says whether it has not.
+    ///
+    /// For what is known of a call only when it ends: counted where the call was, it is forgotten together with it.
+    ///
+    /// ```
+    /// use mainstay_core::window::{Counts, TimeSpan, Vote};
+    /// use std::time::Duration;
+    ///
+    /// let now = tokio::time::Instant::now().into_std();
+    /// let mut window: TimeSpan = TimeSpan::new(Duration::from_secs(10), now)?;
+    /// window.record(Vote::default().into(), now);
+    /// let bucket = window.current();
+    ///
+    /// assert_eq!(window.total(now + Duration::from_secs(9)).failed, 0);
+    /// assert!(window.amend(bucket, |counts| counts.failed += 1));
+    /// assert_eq!(window.total(now + Duration::from_secs(9)).failed, 1);
+    ///
+    /// assert_eq!(window.total(now + Duration::from_secs(10)), Counts::default());
+    /// assert!(!window.amend(bucket, |counts| counts.failed += 1));
+    /// # Ok::<(), mainstay_core::config::InvalidConfig>(())
+    /// ```
+    pub fn amend(&mut self, bucket: Bucket, change: impl FnOnce(&mut T)) -> bool {
+        let Some(slot) = self.slot(bucket) else { return false };
+        let mut what = self.buckets[slot];
+        self.total -= what;
+        change(&mut what);
+        self.total += what;
+        self.buckets[slot] = what;
+        true
+    }
+
+    /// Where a bucket is kept, if it still is.
+    fn slot(&self, Bucket(turn): Bucket) -> Option<usize> {
+        let age = usize::try_from(self.turns.checked_sub(turn)?).ok()?;
+        match self.current.checked_sub(age) {
+            Some(slot) => Some(slot),
+            None => (age < BUCKETS).then(|| self.current + BUCKETS - age),
+        }
     }
 
     /// Forgets everything that was counted; the buckets stay aligned.
@@ -99,6 +151,7 @@ impl<T: Copy + Default + AddAssign + SubAssign> TimeSpan<T> {
         let late = now.saturating_duration_since(self.current_ends).as_nanos();
         let width = self.width.as_nanos();
         let passed = late / width + 1;
+        self.turns = self.turns.saturating_add(u64::try_from(passed).unwrap_or(u64::MAX));
         for _ in 0..passed.min(BUCKETS as u128) {
             self.current = (self.current + 1) % BUCKETS;
             self.total -= std::mem::take(&mut self.buckets[self.current]);
@@ -156,6 +209,33 @@ mod tests {
         }
 
         #[test]
+        fn what_is_amended_counts_where_its_record_was(
+            steps in prop::collection::vec((0_u64..700, any::<bool>(), 0_usize..20), 0..120),
+        ) {
+            const WIDTH: u64 = 3;
+            let start = start();
+            let mut window = TimeSpan::<Counts>::new(Duration::from_millis(WIDTH * 10), start).unwrap();
+            let (mut now, mut records, mut buckets) = (0, Vec::new(), Vec::new());
+            for (step, amend, back) in steps {
+                now += if step < 600 { step % 5 } else { step * WIDTH };
+                let at = start + Duration::from_millis(now);
+                window.record(Vote::default().into(), at);
+                records.push((now, Vote::default()));
+                buckets.push(window.current());
+                if amend && back < buckets.len() {
+                    let index = buckets.len() - 1 - back;
+                    let (recorded, vote): &mut (u64, Vote) = &mut records[index];
+                    if !vote.failed {
+                        let kept = now / WIDTH - *recorded / WIDTH < BUCKETS as u64;
+                        prop_assert_eq!(window.amend(buckets[index], |counts| counts.failed += 1), kept);
+                        vote.failed = true;
+                    }
+                }
+                prop_assert_eq!(window.total(at), expected(&records, now, WIDTH));
+            }
+        }
+
+        #[test]
         fn a_call_counts_for_ninety_to_a_hundred_percent_of_the_span(offset in 0_u64..100_000) {
             let start = start();
             let at = start + Duration::from_millis(offset);
@@ -184,6 +264,15 @@ mod tests {
         assert_eq!(window.total(later).calls, 0);
         window.record(Vote::default().into(), later);
         assert_eq!(window.total(later).calls, 1);
+    }
+
+    #[test]
+    fn a_bucket_of_another_window_is_not_known() {
+        let start = start();
+        let mut window = TimeSpan::<Counts>::new(TimeSpan::<Counts>::MIN, start).unwrap();
+        assert!(!window.amend(Bucket(1), |counts| counts.calls += 1));
+        assert!(!window.amend(Bucket(u64::MAX), |counts| counts.calls += 1));
+        assert_eq!(window.total(start), Counts::default());
     }
 
     #[test]
