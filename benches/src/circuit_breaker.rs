@@ -1,7 +1,9 @@
 //! The cases of the circuit breaker.
 
 use crate::{Case, Leaf, call};
-use mainstay_circuit_breaker::{Circuit, CircuitBreakerLayer, Clock, Config, Outcome, Window};
+use mainstay_circuit_breaker::{
+    Circuit, CircuitBreakerLayer, Clock, Config, Outcome, Throttle, ThrottleConfig, ThrottleLayer, Window,
+};
 use mainstay_core::{AnyError, Error, Now, Reason, lift};
 use std::{
     future::{Future, ready},
@@ -41,7 +43,46 @@ pub fn cases() -> Vec<Case> {
     for (window, config) in configs() {
         cases.push(without_tower(format!("call/{window}"), leak(config)));
     }
+    cases.extend(throttle_cases());
     cases
+}
+
+/// The client throttle: accepted by reference and as a layer, and refused as often as it can be.
+fn throttle_cases() -> [Case; 4] {
+    let of = |config| Throttle::new(config).expect("every setting is in its range");
+    let leaked = |config| -> &'static Throttle { Box::leak(Box::new(of(config))) };
+    let overloaded = leaked(ThrottleConfig::default().minimum_calls(1).max_rejection(1.0));
+    (0..1_000_000).for_each(|_| drop(overloaded.admit(Clock)));
+    let by_reference = leaked(ThrottleConfig::default());
+    [
+        Case::new("throttle/core", move || {
+            move |_| {
+                let permit = by_reference.admit(Clock).expect("every call is accepted");
+                by_reference.settle(permit, Outcome::Success);
+            }
+        }),
+        throttle_layer("throttle/layer_static", leaked(ThrottleConfig::default())),
+        throttle_layer("throttle/layer", Arc::new(of(ThrottleConfig::default()))),
+        Case::new("throttle/refused", move || {
+            // One in a million passes, and nothing is accepted.
+            move |_| {
+                if let Err(refused) = overloaded.admit(Clock) {
+                    assert_eq!(refused.reason(), Reason::Throttled);
+                }
+            }
+        }),
+    ]
+}
+
+fn throttle_layer<H>(name: &str, throttle: H) -> Case
+where
+    H: Deref<Target = Throttle> + Clone + Send + 'static,
+{
+    let layer = ThrottleLayer::with_throttle(throttle);
+    Case::new(name, move || {
+        let mut service = layer.layer(Leaf);
+        move |number| assert_eq!(call(&mut service, number), Poll::Ready(Ok(number)))
+    })
 }
 
 /// Those of [`cases`] where several threads meet at one circuit.

@@ -23,12 +23,16 @@ mod service;
 mod shell;
 mod status;
 mod sync;
+mod throttle;
 mod trace;
 mod word;
 
 #[cfg(feature = "http")]
 #[cfg_attr(docsrs, doc(cfg(feature = "http")))]
 pub use self::body::{BodyCircuitBreaker, BodyCircuitBreakerLayer, BodyResponseFuture, SettleAtEnd};
+#[cfg(feature = "http")]
+#[cfg_attr(docsrs, doc(cfg(feature = "http")))]
+pub use self::throttle::{BodyThrottleFuture, BodyThrottleLayer, BodyThrottleService, SettleThrottleAtEnd};
 pub use self::{
     circuit::Circuit,
     clock::Clock,
@@ -39,4 +43,8 @@ pub use self::{
     permit::{Outcome, Permit},
     service::CircuitBreaker,
     status::{Snapshot, State, Status},
+    throttle::{
+        Throttle, ThrottleConfig, ThrottleFuture, ThrottleGuard, ThrottleLayer, ThrottlePermit, ThrottleService,
+        ThrottleSnapshot,
+    },
 };

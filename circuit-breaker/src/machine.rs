@@ -370,6 +370,6 @@ fn shortened(time: Duration, share: f64) -> Duration {
 }
 
 /// Jitter needs a different number in each process, not a secret one.
-fn random_seed() -> u64 {
+pub(crate) fn random_seed() -> u64 {
     RandomState::new().hash_one(0)
 }
