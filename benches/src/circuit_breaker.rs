@@ -2,7 +2,8 @@
 
 use crate::{Case, Leaf, call};
 use mainstay_circuit_breaker::{
-    Circuit, CircuitBreakerLayer, Clock, Config, Outcome, Throttle, ThrottleConfig, ThrottleLayer, Window,
+    Circuit, CircuitBreakerLayer, Circuits, Clock, Config, KeyedCircuitBreakerLayer, Outcome, Throttle, ThrottleConfig,
+    ThrottleLayer, Window,
 };
 use mainstay_core::{AnyError, Error, Now, Reason, lift};
 use std::{
@@ -43,8 +44,69 @@ pub fn cases() -> Vec<Case> {
     for (window, config) in configs() {
         cases.push(without_tower(format!("call/{window}"), leak(config)));
     }
+    cases.extend(keyed_cases());
     cases.extend(throttle_cases());
     cases
+}
+
+/// A circuit for each of a thousand hosts, called in turn: the first two windows by reference, as a layer, and hosts that are
+/// new each time.
+fn keyed_cases() -> Vec<Case> {
+    let [(consecutive, first), (last, second), ..] = configs();
+    vec![
+        keyed(format!("keyed/core/{consecutive}"), first.clone()),
+        keyed(format!("keyed/core/{last}"), second.clone()),
+        keyed_layer(format!("keyed/layer/{consecutive}"), first.clone()),
+        keyed_layer(format!("keyed/layer/{last}"), second),
+        keyed_new("keyed/new_host", first),
+    ]
+}
+
+const HOSTS: usize = 1_000;
+
+/// Next to each other in memory they are not when they are called, as in life.
+fn hosts() -> Vec<String> {
+    (0..HOSTS).map(|host| format!("host-{:03}.example.com", host * 7 % HOSTS)).collect()
+}
+
+fn circuits(config: Config) -> Circuits<String> {
+    Circuits::new(config).expect("every setting is in its range")
+}
+
+fn keyed(name: String, config: Config) -> Case {
+    let circuits: &'static Circuits<String> = Box::leak(Box::new(circuits(config)));
+    Case::new(name, move || {
+        let (hosts, mut next) = (hosts(), 0);
+        move |_| {
+            let circuit = circuits.get(hosts[next].as_str()).expect("there is room");
+            one_permit(&circuit);
+            next = if next + 1 == HOSTS { 0 } else { next + 1 };
+        }
+    })
+}
+
+fn keyed_layer(name: String, config: Config) -> Case {
+    let hosts: &'static [String] = hosts().leak();
+    let layer = KeyedCircuitBreakerLayer::new(config, |number: &u64| {
+        hosts[usize::try_from(*number).unwrap_or_default() % HOSTS].as_str()
+    });
+    let layer = layer.expect("every setting is in its range");
+    Case::new(name, move || {
+        let mut service = layer.layer(Leaf);
+        move |number| assert_eq!(call(&mut service, number), Poll::Ready(Ok(number)))
+    })
+}
+
+/// Each call is the first of its host, and the table is full.
+fn keyed_new(name: &str, config: Config) -> Case {
+    let circuits: Arc<Circuits<u64>> = Arc::new(Circuits::new(config).expect("every setting is in its range"));
+    Case::new(name, move || {
+        let (circuits, mut host) = (Arc::clone(&circuits), 0_u64);
+        move |_| {
+            host += 1;
+            one_permit(&circuits.get(&host).expect("one of those before can go"));
+        }
+    })
 }
 
 /// The client throttle: accepted by reference and as a layer, and refused as often as it can be.

@@ -384,6 +384,11 @@ impl Circuit {
         true
     }
 
+    /// Looks at the machine; changes nothing, and tells nobody.
+    pub(crate) fn look<R>(&self, look: impl FnOnce(&mut Machine) -> R) -> R {
+        look(&mut self.lock())
+    }
+
     /// Does something under the lock, and tells the observers after it.
     fn change<R>(&self, act: impl FnOnce(&mut Machine, &mut Changes) -> R) -> R {
         let (result, changes) = self.locked(act);

@@ -9,6 +9,7 @@ mod clock;
 mod config;
 mod future;
 mod guard;
+mod keyed;
 mod layer;
 #[cfg(all(test, mainstay_loom))]
 mod loom_tests;
@@ -32,6 +33,9 @@ mod word;
 pub use self::body::{BodyCircuitBreaker, BodyCircuitBreakerLayer, BodyResponseFuture, SettleAtEnd};
 #[cfg(feature = "http")]
 #[cfg_attr(docsrs, doc(cfg(feature = "http")))]
+pub use self::keyed::ByAuthority;
+#[cfg(feature = "http")]
+#[cfg_attr(docsrs, doc(cfg(feature = "http")))]
 pub use self::throttle::{BodyThrottleFuture, BodyThrottleLayer, BodyThrottleService, SettleThrottleAtEnd};
 pub use self::{
     circuit::Circuit,
@@ -39,6 +43,10 @@ pub use self::{
     config::{Config, OpenFor, Slow, Window},
     future::ResponseFuture,
     guard::Guard,
+    keyed::{
+        ByRef, ByValue, Circuits, Handles, KeyOf, KeyedCircuit, KeyedCircuitBreaker, KeyedCircuitBreakerLayer,
+        KeyedConfig, KeyedResponseFuture, KeyedSnapshot,
+    },
     layer::CircuitBreakerLayer,
     permit::{Outcome, Permit},
     service::CircuitBreaker,
