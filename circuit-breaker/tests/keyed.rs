@@ -237,6 +237,30 @@ fn the_hand_looks_at_no_more_than_eight_and_goes_on_next_time() {
     assert_eq!(found, [false, false, true], "after 8, 16 and 18 looks");
     assert_eq!(circuits.snapshot().unguarded, 2);
     assert!(circuits.peek(&17).is_none());
+
+    for (spotless, found) in [(7, true), (8, false)] {
+        let circuits = self::circuits::<u32>(of(20));
+        let outcome = |key| if key == spotless { Outcome::Success } else { Outcome::Failure };
+        (0..20).for_each(|key| calls(&circuits, key, 1, outcome(key), now));
+        assert_eq!(call(&circuits, 99, Outcome::Success, now).is_some(), found, "slot {spotless}");
+    }
+}
+
+#[test]
+fn a_second_chance_is_given_in_a_table_of_one_too() {
+    let (circuits, now) = (circuits::<u32>(of(1)), start());
+    calls(&circuits, 0, 2, Outcome::Success, now);
+    assert_eq!(call(&circuits, 1, Outcome::Success, now), None);
+    assert_eq!(call(&circuits, 1, Outcome::Success, now), Some(true));
+}
+
+#[test]
+fn to_peek_is_no_use() {
+    let (circuits, now) = (circuits::<u32>(of(2)), start());
+    (0..2).for_each(|key| calls(&circuits, key, 1, Outcome::Success, now));
+    assert!(circuits.peek(&0).is_some());
+    calls(&circuits, 2, 1, Outcome::Success, now);
+    assert_eq!(keys(&circuits), [1, 2]);
 }
 
 #[test]
@@ -393,6 +417,104 @@ fn no_code_of_a_key_runs_under_a_lock_and_equal_hashes_are_told_apart() {
     seen.dedup();
     assert_eq!(seen.len(), 20);
     assert!(seen.iter().all(|&number| circuits.peek(&key(number)).is_some()));
+}
+
+#[test]
+fn twins_are_found_when_one_of_them_is_gone() {
+    let (circuits, now) = (circuits::<Rude>(of(20)), start());
+    let key = |number| Rude { number, circuits: None };
+    for number in 0..20 {
+        let outcome = if number % 4 == 1 { Outcome::Success } else { Outcome::Failure };
+        assert!(call_of(&circuits.get_at(&key(number), now).unwrap(), outcome, now));
+    }
+    circuits.reconfigure_at(of(15), now).unwrap();
+    assert_eq!(circuits.len(), 15);
+    for number in 0..20 {
+        assert_eq!(circuits.peek(&key(number)).is_some(), number % 4 != 1, "{number}");
+    }
+}
+
+/// While it is copied, a key does something to the circuits that it is copied for.
+struct Meddler(&'static dyn Fn());
+
+impl PartialEq for Meddler {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Meddler {}
+
+impl Hash for Meddler {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u8(1);
+    }
+}
+
+impl Clone for Meddler {
+    fn clone(&self) -> Self {
+        (self.0)();
+        Self(&|| ())
+    }
+}
+
+#[test]
+fn a_key_that_comes_while_it_is_made_is_not_made_twice() {
+    let circuits: &'static Circuits<Meddler> = Box::leak(Box::new(circuits(of(5))));
+    let now = start();
+    let meddle: &'static _ = Box::leak(Box::new(move || {
+        let faster = circuits.get_at(&Meddler(&|| ()), now).unwrap();
+        assert!(call_of(&faster, Outcome::Failure, now));
+    }));
+    let circuit = circuits.get_at(&Meddler(meddle), now).unwrap();
+    assert_eq!((circuits.len(), circuit.snapshot_at(now).votes.failed), (1, 1));
+}
+
+#[test]
+fn a_circuit_that_is_made_while_the_settings_change_has_the_new_ones() {
+    let circuits: &'static Circuits<Meddler> = Box::leak(Box::new(circuits(of(5))));
+    let now = start();
+    let later = || of(5).circuit(config().open_for(secs(7)));
+    let meddle: &'static _ = Box::leak(Box::new(move || circuits.reconfigure_at(later(), now).unwrap()));
+    let circuit = circuits.get_at(&Meddler(meddle), now).unwrap();
+    assert_eq!(circuit.config(), later().circuit);
+}
+
+#[test]
+fn the_place_that_was_free_may_be_taken_while_a_key_is_made() {
+    let circuits: &'static Circuits<Busy> = Box::leak(Box::new(circuits(of(1))));
+    let now = start();
+    let circuit = circuits.get_at(&Busy(0, Some(Other(circuits))), now);
+    assert!(circuit.is_none(), "the other key has it, with a failure counted");
+    assert_eq!((circuits.len(), circuits.snapshot().unguarded), (1, 1));
+}
+
+/// While it is copied, another key comes and fails.
+#[derive(PartialEq, Eq, Hash)]
+struct Busy(u32, Option<Other>);
+
+/// Equal to all others.
+struct Other(&'static Circuits<Busy>);
+
+impl PartialEq for Other {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Other {}
+
+impl Hash for Other {
+    fn hash<H: Hasher>(&self, _: &mut H) {}
+}
+
+impl Clone for Busy {
+    fn clone(&self) -> Self {
+        if let Some(Other(circuits)) = &self.1 {
+            assert!(call_of(&circuits.get_at(&Self(1, None), start()).unwrap(), Outcome::Failure, start()));
+        }
+        Self(self.0, None)
+    }
 }
 
 #[test]

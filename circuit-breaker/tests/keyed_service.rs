@@ -63,6 +63,7 @@ struct Pool {
     free: Cell<usize>,
     calls: Cell<usize>,
     fails: Cell<bool>,
+    panics: Cell<bool>,
     waker: Cell<Option<Waker>>,
 }
 
@@ -72,7 +73,13 @@ struct Work(End);
 
 impl Pool {
     fn of(free: usize) -> Rc<Self> {
-        Rc::new(Self { free: Cell::new(free), calls: Cell::default(), fails: Cell::default(), waker: Cell::default() })
+        Rc::new(Self {
+            free: Cell::new(free),
+            calls: Cell::default(),
+            fails: Cell::default(),
+            panics: Cell::default(),
+            waker: Cell::default(),
+        })
     }
 
     fn give(&self) {
@@ -99,6 +106,7 @@ impl Service<Order> for Leaf {
     type Future = Work;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Answer> {
+        assert!(!self.pool.panics.take(), "bang");
         if self.pool.fails.take() {
             return Poll::Ready(Err(Error::Inner("not ready")));
         }
@@ -345,6 +353,12 @@ async fn a_panic_anywhere_leaves_everything_working() {
         assert_eq!(ask(&mut service, "a", End::Succeed), Ok(()));
         assert_eq!((service.handle().len(), counted(&service, "a")), (1, (0, 0)));
     }
+    let mut service = service();
+    assert_ready_ok!(poll(&mut service));
+    service.get_ref().pool.panics.set(true);
+    assert!(panics(|| poll(&mut service)));
+    assert!(panics(|| service.call(Order { host: "a", end: End::Succeed })), "it is not known to be ready any more");
+    assert!(service.handle().is_empty());
 }
 
 #[tokio::test(start_paused = true)]
