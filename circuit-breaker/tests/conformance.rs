@@ -1,7 +1,9 @@
 //! The contract of tower, and what a refusal means: the conformance kit over each form of the layer.
 
-use mainstay_circuit_breaker::{CircuitBreakerLayer, Config, OpenFor, Window};
-use mainstay_conformance::{AutoTraits, ProbeError, Profile, Subject, conformance_suite};
+use mainstay_circuit_breaker::{
+    CircuitBreakerLayer, Config, KeyedCircuitBreakerLayer, KeyedConfig, OpenFor, ThrottleConfig, ThrottleLayer, Window,
+};
+use mainstay_conformance::{AutoTraits, ProbeError, Profile, Request, Subject, conformance_suite};
 use mainstay_core::Error;
 use std::time::Duration;
 use tower::{
@@ -54,6 +56,41 @@ conformance_suite!(
 );
 
 conformance_suite!(shadow, subject("a circuit in shadow mode", nervous().shadow(true)));
+
+conformance_suite!(
+    keyed,
+    Subject::new("a circuit for each of two keys", || {
+        let layer = KeyedCircuitBreakerLayer::by_value(nervous(), |request: &Request| request.id() % 2);
+        let lift: fn(ProbeError) -> Error<ProbeError> = Error::Inner;
+        ServiceBuilder::new().layer(layer.expect("the configuration is valid")).map_err(lift)
+    })
+    .on_tokio()
+    .profile(Profile::pass_through().may_refuse().future_overhead(64)),
+);
+
+// The second key finds no room, so its calls are unguarded.
+conformance_suite!(
+    keyed_and_full,
+    Subject::new("more keys than circuits", || {
+        let config = KeyedConfig::from(nervous()).max_keys(1);
+        let layer = KeyedCircuitBreakerLayer::by_value(config, |request: &Request| request.id() % 3);
+        let lift: fn(ProbeError) -> Error<ProbeError> = Error::Inner;
+        ServiceBuilder::new().layer(layer.expect("the configuration is valid")).map_err(lift)
+    })
+    .on_tokio()
+    .profile(Profile::pass_through().may_refuse().future_overhead(64)),
+);
+
+conformance_suite!(
+    throttle,
+    Subject::new("a throttle that refuses soon", || {
+        let config = ThrottleConfig::default().minimum_calls(1).multiplier(1.0).max_rejection(0.5).seed(3);
+        let lift: fn(ProbeError) -> Error<ProbeError> = Error::Inner;
+        ServiceBuilder::new().layer(ThrottleLayer::new(config).expect("the configuration is valid")).map_err(lift)
+    })
+    .on_tokio()
+    .profile(Profile::pass_through().may_refuse().future_overhead(64).step(Duration::from_secs(60))),
+);
 
 #[cfg(feature = "http")]
 mod http_stack {
