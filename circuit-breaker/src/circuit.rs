@@ -253,7 +253,7 @@ impl Circuit {
         let word = self.word();
         // By invariant 2 a generation that differs has passed for good.
         let changes_nothing = permit.generation != word.generation()
-            || (outcome == Outcome::Success && word.is_closed_without(Flag::COUNTED_OR_STREAK));
+            || (matches!(outcome, Outcome::Success) && word.is_closed_without(Flag::COUNTED_OR_STREAK));
         if changes_nothing { Ok(()) } else { Err(word) }
     }
 
@@ -298,7 +298,7 @@ impl Circuit {
     /// The common success takes the lock for a moment; everything else goes the long way.
     #[inline(never)]
     pub(crate) fn settle_by_state(&self, word: Word, permit: &Permit, outcome: Outcome, now: impl Now) {
-        let plain = outcome == Outcome::Success && word.state() == State::Closed;
+        let plain = matches!(outcome, Outcome::Success) && word.state() == State::Closed;
         if plain && !word.has(Flag::DATED) {
             if !self.settle_success(word, permit, None) {
                 self.settle_in_machine(permit, outcome, now.now());

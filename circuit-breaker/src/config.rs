@@ -14,6 +14,7 @@ use std::{borrow::Cow, time::Duration};
 /// | [`failure_rate`](Self::failure_rate) | 0.5 | above 0, up to 1 |
 /// | [`minimum_calls`](Self::minimum_calls) | 20 | at least 1 |
 /// | [`slow`](Self::slow) | off | as [`Slow`] says, with a rate window |
+/// | [`overload`](Self::overload) | off | above 0, up to 1 h |
 /// | [`open_for`](Self::open_for) | [`OpenFor::Fixed`] 30 s | as [`OpenFor`] says |
 /// | [`jitter`](Self::jitter) | 0 | 0 to 1 |
 /// | [`probes`](Self::probes) | 3 | 1 to 1,000 |
@@ -52,8 +53,14 @@ pub struct Config {
     ///
     /// A [`Window::Last`] that holds fewer is judged when it is full. [`Window::Consecutive`] does not look at it.
     pub minimum_calls: u32,
-    /// Which calls are slow, and how many of them open the circuit.
+    /// Which calls are slow, and how they open the circuit.
     pub slow: Option<Slow>,
+    /// Lets a service that is overloaded and says for how long open the circuit at once, for at most this time.
+    ///
+    /// The circuit then stays open as long as the service asked, and no shorter by jitter; `open_for` does not count. Off by
+    /// default, because one client's 429 shuts all out: it is meant for a service that speaks of itself, not of a caller.
+    #[cfg_attr(feature = "serde", serde(with = "crate::serde::optional_duration"))]
+    pub overload: Option<Duration>,
     /// How long the circuit stays open before it lets probes through.
     pub open_for: OpenFor,
     /// By which share of itself an open time may be shortened at random, so that many clients do not probe together.
@@ -83,9 +90,7 @@ pub enum Window {
     Within(Duration),
 }
 
-/// Which calls are slow, and from which share of them on the circuit opens.
-///
-/// A failure that was slow counts in both rates, a success that was slow in the slow rate only.
+/// Which calls are slow, and how they open the circuit.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
@@ -93,9 +98,19 @@ pub struct Slow {
     /// A call that took longer than this was slow; above 0.
     #[cfg_attr(feature = "serde", serde(with = "mainstay_core::config::duration"))]
     pub longer_than: Duration,
-    /// The rate; above 0, up to 1.
-    #[cfg_attr(feature = "serde", serde(with = "mainstay_core::config::rate"))]
-    pub rate: f64,
+    /// The rate in which slow calls count.
+    pub rate: SlowRate,
+}
+
+/// The rate in which slow calls count; in files `0.5`, `"50%"` or `"with_failures"`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum SlowRate {
+    /// In a rate of their own, from which on the circuit opens; above 0, up to 1.
+    ///
+    /// A failure that was slow counts in both rates, a success that was slow in this one only.
+    Own(f64),
+    /// As failed, in the failure rate: [`Config::failure_rate`] then judges the calls that were slow or failed together.
+    WithFailures,
 }
 
 /// How long a circuit stays open. What no clock can count to is "for ever", until an operator resets it.
@@ -128,6 +143,7 @@ impl Default for Config {
             failure_rate: 0.5,
             minimum_calls: 20,
             slow: None,
+            overload: None,
             open_for: OpenFor::Fixed(Duration::from_secs(30)),
             jitter: 0.0,
             probes: 3,
@@ -165,7 +181,50 @@ impl Config {
 
     /// Sets [`slow`](Self#structfield.slow): calls that take longer than `longer_than` open the circuit from `rate` on.
     pub const fn slow(mut self, longer_than: Duration, rate: f64) -> Self {
-        self.slow = Some(Slow { longer_than, rate });
+        self.slow = Some(Slow { longer_than, rate: SlowRate::Own(rate) });
+        self
+    }
+
+    /// Sets [`slow`](Self#structfield.slow): calls that take longer than `longer_than` count as failed.
+    ///
+    /// ```
+    /// use mainstay_circuit_breaker::{Circuit, Config, Outcome, State};
+    /// use std::time::Duration;
+    ///
+    /// let config = Config::default().failure_rate(0.5).minimum_calls(2).slow_is_failure(Duration::from_secs(1));
+    /// let now = tokio::time::Instant::now().into_std();
+    /// let circuit = Circuit::new_at(config, now)?;
+    ///
+    /// let (one, another) = (circuit.admit(now).unwrap(), circuit.admit(now).unwrap());
+    /// circuit.settle(one, Outcome::Success, now);
+    /// circuit.settle(another, Outcome::Success, now + Duration::from_secs(2));
+    ///
+    /// assert_eq!(circuit.state(), State::Open, "one of two took too long");
+    /// # Ok::<(), mainstay_core::InvalidConfig>(())
+    /// ```
+    pub const fn slow_is_failure(mut self, longer_than: Duration) -> Self {
+        self.slow = Some(Slow { longer_than, rate: SlowRate::WithFailures });
+        self
+    }
+
+    /// Sets [`overload`](Self#structfield.overload): opens at once for the time that an overloaded service asks for, but at
+    /// most for `cap`.
+    ///
+    /// ```
+    /// use mainstay_circuit_breaker::{Circuit, Config, Outcome};
+    /// use std::time::Duration;
+    ///
+    /// let now = tokio::time::Instant::now().into_std();
+    /// let circuit = Circuit::new_at(Config::default().open_on_overload(Duration::from_secs(60)), now)?;
+    ///
+    /// let permit = circuit.admit(now).expect("the circuit is closed");
+    /// circuit.settle(permit, Outcome::Overloaded(Some(Duration::from_secs(7))), now);
+    ///
+    /// assert_eq!(circuit.admit(now).unwrap_err().retry_after(), Some(Duration::from_secs(7)));
+    /// # Ok::<(), mainstay_core::InvalidConfig>(())
+    /// ```
+    pub const fn open_on_overload(mut self, cap: Duration) -> Self {
+        self.overload = Some(cap);
         self
     }
 
@@ -216,6 +275,10 @@ impl Config {
         if let Some(slow) = self.slow {
             slow.check(self.window)?;
         }
+        if let Some(cap) = self.overload {
+            check_above_zero("overload", cap)?;
+            InvalidConfig::check("overload", cap, Duration::ZERO..=MAX_OVERLOAD)?;
+        }
         self.open_for.check()?;
         InvalidConfig::check("jitter", self.jitter, 0.0..=1.0)?;
         InvalidConfig::check("probes", self.probes, 1..=1_000)?;
@@ -246,7 +309,10 @@ impl Slow {
             return Err(InvalidConfig::new("slow", self, "only with the windows that have rates, `Last` and `Within`"));
         }
         check_above_zero("slow.longer_than", self.longer_than)?;
-        InvalidConfig::check_rate("slow.rate", self.rate)
+        match self.rate {
+            SlowRate::Own(rate) => InvalidConfig::check_rate("slow.rate", rate),
+            SlowRate::WithFailures => Ok(()),
+        }
     }
 }
 
@@ -280,6 +346,9 @@ impl OpenFor {
 
 /// Longer ones would be as good as none, and a permit that is lost would keep its slot.
 const MAX_PROBE_DEADLINE: Duration = Duration::from_hours(24);
+
+/// A service that asks for more is a service that is gone.
+const MAX_OVERLOAD: Duration = Duration::from_hours(1);
 
 fn check_above_zero(field: &'static str, time: Duration) -> Result<(), InvalidConfig> {
     if time.is_zero() {

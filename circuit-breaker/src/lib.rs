@@ -40,7 +40,7 @@ pub use self::throttle::{BodyThrottleFuture, BodyThrottleLayer, BodyThrottleServ
 pub use self::{
     circuit::Circuit,
     clock::Clock,
-    config::{Config, OpenFor, Slow, Window},
+    config::{Config, OpenFor, Slow, SlowRate, Window},
     future::ResponseFuture,
     guard::Guard,
     keyed::{

@@ -1,7 +1,7 @@
 //! The state machine: no lock, no clock, no output.
 
 use crate::{
-    config::Config,
+    config::{Config, SlowRate},
     permit::{Outcome, Permit},
     probes::{ProbeId, Probes},
     recent::{self, Recent},
@@ -56,6 +56,8 @@ struct Opening {
     since: Instant,
     /// Drawn once per opening, so that a live change of the open time does not draw again.
     draw: f64,
+    /// How long the service asked to be left alone, if that is why the circuit opened.
+    asked: Option<Duration>,
     /// `None` if no clock counts that far.
     until: Option<Instant>,
 }
@@ -177,7 +179,7 @@ impl Machine {
         let vote = self.vote(permit, outcome, now);
         match self.phase {
             Phase::Closed => self.settle_call(vote, outcome, now, changes),
-            Phase::HalfOpen => self.settle_probe(permit.probe, vote, now, changes),
+            Phase::HalfOpen => self.settle_probe(permit.probe, vote, self.asked(outcome), now, changes),
             Phase::Open(_) | Phase::Isolated | Phase::Disabled => {}
         }
     }
@@ -205,17 +207,25 @@ impl Machine {
             }
             None => None,
         };
-        if let Some(cause) = cause {
-            self.open(cause, now, changes);
+        let asked = self.asked(outcome);
+        if let Some(cause) = asked.map(|_| Cause::Overload).or(cause) {
+            self.open(cause, asked, now, changes);
         }
     }
 
     // ## HalfOpen => (HalfOpen | Open | Closed)
-    fn settle_probe(&mut self, probe: Option<ProbeId>, vote: Option<Vote>, now: Instant, changes: &mut Changes) {
+    fn settle_probe(
+        &mut self,
+        probe: Option<ProbeId>,
+        vote: Option<Vote>,
+        asked: Option<Duration>,
+        now: Instant,
+        changes: &mut Changes,
+    ) {
         // A probe that is not out any more has voted by its deadline.
         let taken_back = probe.is_some_and(|probe| self.probes.take_back(probe));
         if let (true, Some(vote)) = (taken_back, vote) {
-            self.count_probe(vote, now, changes);
+            self.count_probe(vote, asked, now, changes);
         }
     }
 
@@ -234,19 +244,19 @@ impl Machine {
         while let Phase::HalfOpen = self.phase
             && let Some((started, deadline)) = self.probes.expire(now)
         {
-            self.count_probe(Vote { failed: true, slow: self.is_slow(started, deadline) }, deadline, changes);
+            let vote = Vote { failed: true, slow: self.is_slow(started, deadline) };
+            self.count_probe(vote, None, deadline, changes);
         }
     }
 
-    fn count_probe(&mut self, vote: Vote, at: Instant, changes: &mut Changes) {
+    fn count_probe(&mut self, vote: Vote, asked: Option<Duration>, at: Instant, changes: &mut Changes) {
         self.probes.vote(vote);
         let votes = self.probes.votes();
         let probes = self.config.probes.into();
         // Against all probes, not only the settled ones: so it is reached as soon as no later success can change it.
         let cause = recent::exceeded(Counts { calls: probes, ..votes }, &self.config);
-        if let Some(cause) = cause {
-            self.reopenings = self.reopenings.saturating_add(1);
-            self.open(cause, at, changes);
+        if let Some(cause) = asked.map(|_| Cause::Overload).or(cause) {
+            self.open_again(cause, asked, at, changes);
         } else if votes.calls >= probes {
             self.close(Cause::ProbesSucceeded, changes);
         }
@@ -255,10 +265,23 @@ impl Machine {
     fn vote(&self, permit: &Permit, outcome: Outcome, now: Instant) -> Option<Vote> {
         let failed = match outcome {
             Outcome::Success => false,
-            Outcome::Failure => true,
+            Outcome::Failure | Outcome::Overloaded(_) => true,
             Outcome::Ignored | Outcome::Abandoned => return None,
         };
-        Some(Vote { failed, slow: self.is_slow(permit.started, now) })
+        let slow = self.is_slow(permit.started, now);
+        Some(Vote { failed: failed || (slow && self.slow_is_failure()), slow })
+    }
+
+    fn slow_is_failure(&self) -> bool {
+        self.config.slow.is_some_and(|slow| slow.rate == SlowRate::WithFailures)
+    }
+
+    /// How long the service asks to be left alone, if it is to be heard.
+    fn asked(&self, outcome: Outcome) -> Option<Duration> {
+        match outcome {
+            Outcome::Overloaded(asked) if self.config.overload.is_some() => asked.filter(|asked| !asked.is_zero()),
+            _ => None,
+        }
     }
 
     fn is_slow(&self, started: Option<Instant>, now: Instant) -> bool {
@@ -282,9 +305,14 @@ impl Machine {
 
     // ===== transitions =====
 
-    fn open(&mut self, cause: Cause, at: Instant, changes: &mut Changes) {
+    fn open_again(&mut self, cause: Cause, asked: Option<Duration>, at: Instant, changes: &mut Changes) {
+        self.reopenings = self.reopenings.saturating_add(1);
+        self.open(cause, asked, at, changes);
+    }
+
+    fn open(&mut self, cause: Cause, asked: Option<Duration>, at: Instant, changes: &mut Changes) {
         let draw = self.rng.random();
-        let opening = Opening { since: at, draw, until: None };
+        let opening = Opening { since: at, draw, asked, until: None };
         self.enter(Phase::Open(Opening { until: self.end_of(opening), ..opening }), cause, changes);
     }
 
@@ -307,8 +335,11 @@ impl Machine {
     }
 
     fn end_of(&self, opening: Opening) -> Option<Instant> {
-        let time = self.config.open_for.after(self.reopenings);
-        opening.since.checked_add(shortened(time, self.config.jitter * opening.draw))
+        let time = match (opening.asked, self.config.overload) {
+            (Some(asked), Some(cap)) => asked.min(cap),
+            _ => shortened(self.config.open_for.after(self.reopenings), self.config.jitter * opening.draw),
+        };
+        opening.since.checked_add(time)
     }
 
     // ===== operators =====

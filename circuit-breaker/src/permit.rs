@@ -1,8 +1,8 @@
 //! The right to make one call, and how the call ended.
 
 use crate::{probes::ProbeId, word::Word};
-use mainstay_core::Class;
-use std::time::Instant;
+use mainstay_core::{Class, Failure};
+use std::time::{Duration, Instant};
 
 /// The right to make one call; a plain token.
 ///
@@ -25,6 +25,10 @@ pub enum Outcome {
     Success,
     /// The service does not work.
     Failure,
+    /// The service has too much to do, and may have said how long it wants to be left alone.
+    ///
+    /// A failure, and with [`Config::overload`](crate::Config::overload) and a time above zero more than that.
+    Overloaded(Option<Duration>),
     /// The end says nothing about the service.
     Ignored,
     /// Nobody waited for the end.
@@ -50,6 +54,7 @@ impl From<Class> for Outcome {
     fn from(class: Class) -> Self {
         match class {
             Class::Success => Self::Success,
+            Class::Failure(Failure::Overloaded { retry_after }) => Self::Overloaded(retry_after),
             Class::Failure(_) => Self::Failure,
             Class::Ignored => Self::Ignored,
         }

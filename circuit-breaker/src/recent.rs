@@ -1,7 +1,7 @@
 //! What a closed circuit remembers, and when that is enough to open.
 
 use crate::{
-    config::{Config, Window},
+    config::{Config, SlowRate, Window},
     status::Cause,
 };
 use mainstay_core::{
@@ -168,8 +168,9 @@ pub(crate) fn exceeded(votes: Counts, config: &Config) -> Option<Cause> {
     if votes.failure_rate().is_some_and(|rate| rate >= config.failure_rate) {
         return Some(Cause::FailureRate);
     }
-    let slow = config.slow?;
-    votes.slow_rate().is_some_and(|rate| rate >= slow.rate).then_some(Cause::SlowRate)
+    // Slow calls that count with failures have been counted there.
+    let SlowRate::Own(threshold) = config.slow?.rate else { return None };
+    votes.slow_rate().is_some_and(|rate| rate >= threshold).then_some(Cause::SlowRate)
 }
 
 impl AddAssign for Tally {

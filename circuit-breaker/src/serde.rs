@@ -1,10 +1,10 @@
 //! How the configuration is written: `open_for = "30s"`, or `{ first = "5s", factor = 2.0, max = "5m" }`.
 
-use crate::config::{OpenFor, Window};
-use mainstay_core::config::duration;
+use crate::config::{OpenFor, SlowRate, Window};
+use mainstay_core::config::{duration, rate};
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
-    de::{Error, IntoDeserializer, MapAccess, Visitor, value::MapAccessDeserializer},
+    de::{Error, IntoDeserializer, MapAccess, Unexpected, Visitor, value::MapAccessDeserializer},
     ser::SerializeMap,
 };
 use std::{fmt, time::Duration};
@@ -64,6 +64,7 @@ struct WrittenWindow {
     within: Option<Text>,
 }
 
+/// A duration as text.
 #[derive(Serialize, Deserialize)]
 struct Text(#[serde(with = "duration")] Duration);
 
@@ -87,5 +88,68 @@ impl Serialize for Window {
             Self::Within(span) => map.serialize_entry("within", &Text(span))?,
         }
         map.end()
+    }
+}
+
+impl<'de> Deserialize<'de> for SlowRate {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(WrittenRate)
+    }
+}
+
+const WITH_FAILURES: &str = "with_failures";
+
+/// A rate, or the word that takes its place.
+struct WrittenRate;
+
+impl Visitor<'_> for WrittenRate {
+    type Value = SlowRate;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a rate such as 0.05 or \"5%\", or {WITH_FAILURES:?}")
+    }
+
+    fn visit_f64<E: Error>(self, number: f64) -> Result<SlowRate, E> {
+        rate::deserialize(number.into_deserializer()).map(SlowRate::Own)
+    }
+
+    fn visit_u64<E: Error>(self, number: u64) -> Result<SlowRate, E> {
+        rate::deserialize(number.into_deserializer()).map(SlowRate::Own)
+    }
+
+    fn visit_i64<E: Error>(self, number: i64) -> Result<SlowRate, E> {
+        rate::deserialize(number.into_deserializer()).map(SlowRate::Own)
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<SlowRate, E> {
+        if text == WITH_FAILURES {
+            return Ok(SlowRate::WithFailures);
+        }
+        rate::deserialize(text.into_deserializer())
+            .map(SlowRate::Own)
+            .map_err(|_: E| E::invalid_value(Unexpected::Str(text), &self))
+    }
+}
+
+impl Serialize for SlowRate {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Own(own) => rate::serialize(own, serializer),
+            Self::WithFailures => serializer.serialize_str(WITH_FAILURES),
+        }
+    }
+}
+
+/// A duration that may be absent.
+pub(crate) mod optional_duration {
+    use super::{Deserialize, Deserializer, Duration, Serialize, Serializer, Text};
+
+    #[expect(clippy::ref_option, reason = "the signature that serde asks for")]
+    pub(crate) fn serialize<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+        duration.map(Text).serialize(serializer)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+        Ok(Option::<Text>::deserialize(deserializer)?.map(|Text(duration)| duration))
     }
 }

@@ -1,6 +1,6 @@
 //! Defaults, limits, and configuration files.
 
-use mainstay_circuit_breaker::{Circuit, Config, OpenFor, Window};
+use mainstay_circuit_breaker::{Circuit, Config, OpenFor, Slow, SlowRate, Window};
 use std::time::Duration;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -28,6 +28,7 @@ fn the_defaults_are_those_of_the_documentation() {
         ("failure_rate", config.failure_rate.to_string()),
         ("minimum_calls", config.minimum_calls.to_string()),
         ("slow", config.slow.map_or("off".into(), |slow| format!("{slow:?}"))),
+        ("overload", config.overload.map_or("off".into(), |cap| format!("{cap:?}"))),
         ("open_for", format!("{} s", open_for.as_secs())),
         ("jitter", config.jitter.to_string()),
         ("probes", config.probes.to_string()),
@@ -54,6 +55,7 @@ fn each_setter_sets_its_setting() {
         .failure_rate(0.1)
         .minimum_calls(2)
         .slow(3 * SECOND, 0.2)
+        .open_on_overload(8 * SECOND)
         .open_for(4 * SECOND)
         .jitter(0.3)
         .probes(5)
@@ -61,10 +63,13 @@ fn each_setter_sets_its_setting() {
         .shadow(true)
         .seed(7);
     assert_eq!((&*config.name, config.window, config.minimum_calls), ("all", Window::Within(2 * SECOND), 2));
-    assert_eq!(config.slow.map(|slow| (slow.longer_than, slow.rate)), Some((3 * SECOND, 0.2)));
+    assert_eq!(config.slow.map(|slow| (slow.longer_than, slow.rate)), Some((3 * SECOND, SlowRate::Own(0.2))));
+    assert_eq!(config.overload, Some(8 * SECOND));
     assert_eq!((config.open_for, config.probes, config.probe_deadline), (OpenFor::Fixed(4 * SECOND), 5, 6 * SECOND));
     assert!((config.failure_rate, config.jitter, config.shadow, config.seed) == (0.1, 0.3, true, Some(7)));
     assert_eq!(Circuit::new(config.clone()).unwrap().config(), config);
+    let slow = Slow { longer_than: SECOND, rate: SlowRate::WithFailures };
+    assert_eq!(config.slow_is_failure(SECOND).slow, Some(slow));
 }
 
 #[test]
@@ -85,7 +90,11 @@ fn a_setting_out_of_range_is_named() {
         ("failure_rate", config().failure_rate(f64::NAN)),
         ("minimum_calls", config().minimum_calls(0)),
         ("slow", config().window(Window::Consecutive(1)).slow(SECOND, 0.5)),
+        ("slow", config().window(Window::Consecutive(1)).slow_is_failure(SECOND)),
         ("slow.longer_than", config().slow(Duration::ZERO, 0.5)),
+        ("slow.longer_than", config().slow_is_failure(Duration::ZERO)),
+        ("overload", config().open_on_overload(Duration::ZERO)),
+        ("overload", config().open_on_overload(Duration::from_hours(1) + Duration::from_nanos(1))),
         ("slow.rate", config().slow(SECOND, f64::INFINITY)),
         ("open_for", config().open_for(Duration::ZERO)),
         ("open_for.first", growing(Duration::ZERO, 2.0, SECOND)),
@@ -120,6 +129,9 @@ fn the_ends_of_each_range_work() {
         config().failure_rate(1.0),
         config().minimum_calls(u32::MAX),
         config().slow(Duration::MAX, 1.0),
+        config().slow_is_failure(Duration::from_nanos(1)),
+        config().open_on_overload(Duration::from_nanos(1)),
+        config().open_on_overload(Duration::from_hours(1)),
         config().open_for(Duration::from_nanos(1)),
         config().open_for(Duration::MAX),
         growing(Duration::from_nanos(1), 1_000.0, Duration::MAX),
@@ -173,6 +185,7 @@ mod files {
             .failure_rate(0.05)
             .minimum_calls(10)
             .slow(Duration::from_millis(250), 0.5)
+            .open_on_overload(30 * SECOND)
             .open_for(OpenFor::Growing { first: 5 * SECOND, factor: 2.0, max: 300 * SECOND })
             .jitter(0.1)
             .probes(5)
@@ -190,6 +203,7 @@ mod files {
             failure_rate = "5%"
             minimum_calls = 10
             slow = { longer_than = "250ms", rate = 0.5 }
+            overload = "30s"
             open_for = { first = "5s", factor = 2, max = "5m" }
             jitter = "10%"
             probes = 5
@@ -204,6 +218,7 @@ breaker:
   failure_rate: 5%
   minimum_calls: 10
   slow: { longer_than: 250ms, rate: 50% }
+  overload: 30s
   open_for: { first: 5s, factor: 2, max: 5m }
   jitter: 0.1
   probes: 5
@@ -213,7 +228,7 @@ breaker:
 ";
         let json = r#"{ "breaker": {
             "name": "payments", "window": { "within": "10s" }, "failure_rate": 0.05, "minimum_calls": 10,
-            "slow": { "longer_than": "250ms", "rate": "50%" },
+            "slow": { "longer_than": "250ms", "rate": "50%" }, "overload": "30s",
             "open_for": { "first": "5s", "factor": 2.0, "max": "5m" },
             "jitter": "10%", "probes": 5, "probe_deadline": "2s", "shadow": true, "seed": 7
         } }"#;
@@ -253,10 +268,19 @@ breaker:
     }
 
     #[test]
+    fn slow_calls_that_count_with_failures_can_be_written() {
+        let expected = Ok(Config::default().slow_is_failure(SECOND));
+        assert_eq!(from_toml("slow = { longer_than = \"1s\", rate = \"with_failures\" }"), expected);
+        assert_eq!(from_yaml("slow: { longer_than: 1s, rate: with_failures }"), expected);
+        assert_eq!(from_json("{ \"slow\": { \"longer_than\": \"1s\", \"rate\": \"with_failures\" } }"), expected);
+    }
+
+    #[test]
     fn a_configuration_that_is_written_reads_the_same() {
         let mut configs = vec![Config::default(), full(), Config::default().open_for(Duration::MAX).seed(u64::MAX)];
         configs.extend([Window::Consecutive(5), Window::Last(7)].map(|window| full().window(window)));
         configs.push(Config::default().slow(Duration::from_nanos(1_000_000_001), 0.1 + 0.2));
+        configs.push(full().slow_is_failure(SECOND));
         for config in configs {
             let expected = Ok(App { breaker: config });
             let app = expected.as_ref().unwrap();
@@ -288,6 +312,13 @@ breaker:
             ("window = { last = -1 }", "-1"),
             ("slow = { longer_than = \"1s\" }", "missing field `rate`"),
             ("slow = { longer_than = \"1s\", rate = 0.5, x = 1 }", "unknown field `x`"),
+            (
+                "slow = { longer_than = \"1s\", rate = \"half\" }",
+                "\"half\", expected a rate such as 0.05 or \"5%\", or \"with_failures\"",
+            ),
+            ("slow = { longer_than = \"1s\", rate = true }", "or \"with_failures\""),
+            ("overload = \"soon\"", "\"soon\" is not a duration such as \"30s\""),
+            ("overload = 30", "integer `30`"),
             ("probe_deadline = \"soon\"", "\"soon\" is not a duration such as \"30s\""),
             ("probe_deadline = \"30\"", "\"30\" is not a duration such as \"30s\""),
             ("failure_rate = \"half\"", "\"half\" is not a rate such as 0.05 or \"5%\""),

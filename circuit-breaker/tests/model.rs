@@ -2,7 +2,7 @@
 
 mod support;
 
-use mainstay_circuit_breaker::{Circuit, Config, OpenFor, Outcome, Permit, State, Window};
+use mainstay_circuit_breaker::{Circuit, Config, OpenFor, Outcome, Permit, SlowRate, State, Window};
 use mainstay_core::window::{BUCKETS, Counts, Vote};
 use proptest::prelude::*;
 use proptest_state_machine::{ReferenceStateMachine, StateMachineTest, prop_state_machine};
@@ -26,6 +26,8 @@ struct Model {
     /// The latest time that the window was told.
     window_seen: Duration,
     opened: Duration,
+    /// How long the service asked for, when that opened the circuit.
+    asked: Option<Duration>,
     reopenings: u32,
     probes_out: Vec<Probe>,
     probe_votes: Vec<Vote>,
@@ -104,6 +106,7 @@ impl Model {
             window_starts: Duration::ZERO,
             window_seen: Duration::ZERO,
             opened: Duration::ZERO,
+            asked: None,
             reopenings: 0,
             probes_out: Vec::new(),
             probe_votes: Vec::new(),
@@ -231,17 +234,22 @@ impl Model {
         let slow = self.is_slow(held.started, self.now);
         let vote = match outcome {
             Outcome::Success => Some(Vote { failed: false, slow }),
-            Outcome::Failure => Some(Vote { failed: true, slow }),
+            Outcome::Failure | Outcome::Overloaded(_) => Some(Vote { failed: true, slow }),
+            _ => None,
+        };
+        let vote = vote.map(|vote| Vote { failed: vote.failed || (slow && self.slow_is_failure()), ..vote });
+        let asked = match outcome {
+            Outcome::Overloaded(Some(asked)) if self.config.overload.is_some() && asked > Duration::ZERO => Some(asked),
             _ => None,
         };
         match self.state {
-            State::Closed if vote.is_some() || outcome == Outcome::Abandoned => self.record(vote),
+            State::Closed if vote.is_some() || outcome == Outcome::Abandoned => self.record(vote, asked),
             State::HalfOpen => {
                 let out = self.probes_out.len();
                 self.probes_out.retain(|probe| probe.call != held.call);
                 match vote {
                     _ if self.probes_out.len() == out => {}
-                    Some(vote) => self.count_probe(vote, self.now),
+                    Some(vote) => self.count_probe(vote, asked, self.now),
                     None => {}
                 }
             }
@@ -254,16 +262,21 @@ impl Model {
         self.config.slow.zip(took).is_some_and(|(slow, took)| took > slow.longer_than)
     }
 
-    fn record(&mut self, vote: Option<Vote>) {
+    fn slow_is_failure(&self) -> bool {
+        self.config.slow.is_some_and(|slow| slow.rate == SlowRate::WithFailures)
+    }
+
+    fn record(&mut self, vote: Option<Vote>, asked: Option<Duration>) {
         self.window_seen = self.window_seen.max(self.now);
         self.records.push(Record { at: self.window_seen, vote });
         let opens = match vote {
+            _ if asked.is_some() => true,
             Some(Vote { failed: false, slow: false }) => false,
             Some(_) => self.votes_open(),
             None => self.abandoned_open(),
         };
         if opens {
-            self.open(self.now);
+            self.open(asked, self.now);
         }
     }
 
@@ -322,7 +335,10 @@ impl Model {
 
     #[expect(clippy::cast_precision_loss, reason = "a few calls")]
     fn rates_reached(&self, votes: Counts, of: u64) -> bool {
-        let slow = self.config.slow.is_some_and(|slow| votes.slow as f64 / of as f64 >= slow.rate);
+        let slow = match self.config.slow.map(|slow| slow.rate) {
+            Some(SlowRate::Own(rate)) => votes.slow as f64 / of as f64 >= rate,
+            Some(SlowRate::WithFailures) | None => false,
+        };
         slow || votes.failed as f64 / of as f64 >= self.config.failure_rate
     }
 
@@ -344,7 +360,7 @@ impl Model {
                 return;
             };
             self.probes_out.retain(|probe| probe.call != call);
-            self.count_probe(Vote { failed: true, slow: self.is_slow(started, deadline) }, deadline);
+            self.count_probe(Vote { failed: true, slow: self.is_slow(started, deadline) }, None, deadline);
         }
     }
 
@@ -358,12 +374,12 @@ impl Model {
         }
     }
 
-    fn count_probe(&mut self, vote: Vote, at: Duration) {
+    fn count_probe(&mut self, vote: Vote, asked: Option<Duration>, at: Duration) {
         self.probe_votes.push(vote);
         let votes = sum(self.probe_votes.iter().copied());
-        if self.rates_reached(votes, self.config.probes.into()) {
+        if asked.is_some() || self.rates_reached(votes, self.config.probes.into()) {
             self.reopenings += 1;
-            self.open(at);
+            self.open(asked, at);
         } else if votes.calls >= self.config.probes.into() {
             self.close();
         }
@@ -376,12 +392,16 @@ impl Model {
         self.generation += 1;
     }
 
-    fn open(&mut self, at: Duration) {
+    fn open(&mut self, asked: Option<Duration>, at: Duration) {
+        self.asked = asked;
         self.opened = at;
         self.enter(State::Open);
     }
 
     fn open_until(&self) -> Option<Duration> {
+        if let Some((asked, cap)) = self.asked.zip(self.config.overload) {
+            return end(self.opened, asked.min(cap));
+        }
         let time = match self.config.open_for {
             OpenFor::Fixed(time) => time,
             OpenFor::Growing { first, factor, max } => {
@@ -463,7 +483,8 @@ fn configs() -> impl Strategy<Value = Config> {
         (10..=120_u64).prop_map(|millis| Window::Within(ms(millis))),
     ];
     let rates = || prop::sample::select(vec![0.1, 0.25, 0.5, 0.75, 1.0]);
-    let slow = prop::option::of((1..=8_u64, rates()));
+    let slow = prop::option::of((1..=8_u64, prop::option::weighted(0.7, rates())));
+    let caps = prop::option::of((1..=30_u64).prop_map(ms));
     let times = || prop_oneof![30 => (1..=40_u64).prop_map(ms), 1 => Just(Duration::MAX)];
     let growing = (1..=10_u64, 1..=3_u8, 0..=100_u64).prop_map(|(first, factor, more)| OpenFor::Growing {
         first: ms(first),
@@ -472,13 +493,15 @@ fn configs() -> impl Strategy<Value = Config> {
     });
     let open_for = prop_oneof![times().prop_map(OpenFor::Fixed), growing];
     let deadlines = prop_oneof![30 => (1..=40_u64).prop_map(ms), 1 => Just(Duration::from_hours(24))];
-    let rest = (1..=4_u32, deadlines, prop::bool::weighted(0.15));
+    let rest = (1..=4_u32, deadlines, prop::bool::weighted(0.15), caps);
     (windows, rates(), 1..=6_u32, slow, open_for, rest).prop_map(|(window, rate, minimum, slow, open_for, rest)| {
-        let (probes, deadline, shadow) = rest;
-        let config = Config::default().name(NAME).window(window).failure_rate(rate).minimum_calls(minimum);
-        let config = config.open_for(open_for).probes(probes).probe_deadline(deadline).shadow(shadow);
+        let (probes, deadline, shadow, cap) = rest;
+        let mut config = Config::default().name(NAME).window(window).failure_rate(rate).minimum_calls(minimum);
+        config = config.open_for(open_for).probes(probes).probe_deadline(deadline).shadow(shadow);
+        config.overload = cap;
         match slow.filter(|_| !matches!(window, Window::Consecutive(_))) {
-            Some((longer_than, rate)) => config.slow(ms(longer_than), rate),
+            Some((longer_than, Some(rate))) => config.slow(ms(longer_than), rate),
+            Some((longer_than, None)) => config.slow_is_failure(ms(longer_than)),
             None => config,
         }
     })
@@ -499,7 +522,9 @@ fn changed(present: &Config) -> impl Strategy<Value = Config> + use<> {
 fn outcomes() -> impl Strategy<Value = Outcome> {
     prop_oneof![
         5 => Just(Outcome::Success),
-        6 => Just(Outcome::Failure),
+        5 => Just(Outcome::Failure),
+        1 => (0..=40_u64).prop_map(|millis| Outcome::Overloaded(Some(ms(millis)))),
+        1 => prop::sample::select(vec![Outcome::Overloaded(None), Outcome::Overloaded(Some(Duration::MAX))]),
         1 => Just(Outcome::Ignored),
         3 => Just(Outcome::Abandoned),
     ]
