@@ -7,6 +7,7 @@ use mainstay_circuit_breaker::{
 };
 use mainstay_core::{AnyError, Error, Now, Reason, lift};
 use std::{
+    collections::VecDeque,
     future::{Future, ready},
     ops::Deref,
     pin::pin,
@@ -32,10 +33,12 @@ pub fn cases() -> Vec<Case> {
     for (window, config) in configs() {
         cases.push(core(format!("core/{window}"), leak(config)));
     }
-    cases.extend([few_held(), many_held(), core_open("core/open", leak(opened()))]);
+    cases.push(core("core/in_flight", leak(in_flight())));
+    cases.extend([few_held(), many_held(), crowded(), core_open("core/open", leak(opened()))]);
     for (window, config) in configs() {
         cases.push(layer(format!("layer/{window}"), Arc::new(circuit(config))));
     }
+    cases.push(layer("layer/in_flight", Arc::new(circuit(in_flight()))));
     cases.push(layer_open("layer/open", Arc::new(circuit(opened()))));
     for (window, config) in configs() {
         cases.push(layer(format!("layer_static/{window}"), leak(config)));
@@ -197,6 +200,21 @@ fn many_held() -> Case {
     })
 }
 
+/// Like [`core`] with calls in flight counted, and always a hundred of them.
+fn crowded() -> Case {
+    const HELD: usize = 100;
+    let circuit = leak(in_flight());
+    Case::new("core/in_flight_hundred_held", move || {
+        let mut held: VecDeque<_> = (0..HELD).map(|_| circuit.admit(Clock).expect("the circuit is closed")).collect();
+        move |_| {
+            held.push_back(circuit.admit(Clock).expect("the circuit is closed"));
+            if let Some(oldest) = held.pop_front() {
+                circuit.settle(oldest, Outcome::Success, Clock);
+            }
+        }
+    })
+}
+
 /// A permit is asked for and refused.
 pub fn core_open(name: impl Into<String>, circuit: &'static Circuit) -> Case {
     open(circuit);
@@ -262,6 +280,12 @@ fn open(circuit: &Circuit) {
 
 fn within() -> Config {
     Config::default().window(Window::Within(Duration::from_secs(10)))
+}
+
+/// Slow calls count while they are in flight.
+fn in_flight() -> Config {
+    let [.., (_, slow)] = configs();
+    slow.slow_in_flight(true)
 }
 
 /// A circuit with these settings.

@@ -154,6 +154,9 @@ impl Circuit {
                 votes: machine.votes(now),
                 abandoned: machine.abandoned(now),
                 probes: machine.probes_out(),
+                stage: machine.stage(),
+                in_flight: machine.in_flight(),
+                overdue: machine.overdue(now),
                 reopenings: machine.reopenings(),
                 retry_after: wait.flatten(),
                 refused,
@@ -162,7 +165,8 @@ impl Circuit {
     }
 
     /// The state after the last call or command. Time alone changes no state: an open circuit becomes half-open when the
-    /// first call after the open time is admitted, and a silent probe is found out by the next call or snapshot.
+    /// first call after the open time is admitted, and a silent probe and the end of a stage are found out by the next call
+    /// or snapshot.
     pub fn state(&self) -> State {
         self.word().state()
     }
@@ -202,8 +206,9 @@ impl Circuit {
     /// Takes another configuration and keeps the state.
     ///
     /// Phase, generation and probes that are out stay. An `open_for` applies to the current opening, counted from its
-    /// start. A window of another shape starts empty. If `probes`, `failure_rate` or `slow` change while half-open, the
-    /// votes of the probes are counted anew. No transition happens by this itself.
+    /// start, a `gradual` to the current stage from its start; without one, the circuit closes after the current stage. A
+    /// window of another shape starts empty. If `probes`, `failure_rate` or `slow` change while half-open or recovering, the
+    /// votes of the probes or of the stage are counted anew. No transition happens by this itself.
     ///
     /// # Errors
     ///
@@ -242,7 +247,7 @@ impl Circuit {
     pub(crate) fn admit_by_word(&self) -> Result<Permit, Word> {
         let word = self.word();
         if word.is_closed_without(Flag::TIMED) {
-            return Ok(Permit { generation: word.generation(), probe: None, started: None });
+            return Ok(Permit { generation: word.generation(), probe: None, bucket: None, started: None });
         }
         Err(word)
     }
@@ -261,11 +266,23 @@ impl Circuit {
     #[inline(never)]
     pub(crate) fn admit_by_state(&self, word: Word, now: impl Now) -> Result<Permit, Wait> {
         let now = match word.state() {
+            State::Closed if word.has(Flag::TRACKED) => {
+                let now = now.now();
+                match self.admit_tracked(word, now) {
+                    Some(permit) => return Ok(permit),
+                    None => now,
+                }
+            }
             State::Closed => {
-                return Ok(Permit { generation: word.generation(), probe: None, started: Some(now.now()) });
+                return Ok(Permit {
+                    generation: word.generation(),
+                    probe: None,
+                    bucket: None,
+                    started: Some(now.now()),
+                });
             }
             State::Disabled => return Ok(Permit::void()),
-            State::Open | State::HalfOpen | State::Isolated => now.now(),
+            State::Open | State::HalfOpen | State::Recovering | State::Isolated => now.now(),
         };
         let admitted = match self.refused_by_word(word, now) {
             Ok(()) => self.admit_in_machine(now),
@@ -275,6 +292,14 @@ impl Circuit {
             self.count_refusal(word, wait);
             if word.has(Flag::SHADOW) { Ok(Permit::void()) } else { Err(wait) }
         })
+    }
+
+    /// Admits a call that is counted while it is in flight, unless others are overdue or the circuit is no longer what
+    /// `word` says.
+    fn admit_tracked(&self, word: Word, now: Instant) -> Option<Permit> {
+        let mut machine = self.lock();
+        // The word is written under the lock only, so it is the machine's.
+        if self.word() == word { machine.admit_tracked(now) } else { None }
     }
 
     fn admit_in_machine(&self, now: Instant) -> Result<Permit, Wait> {
@@ -348,7 +373,7 @@ impl Circuit {
                 }
             }
             State::Isolated => Err(None),
-            State::Closed | State::HalfOpen | State::Disabled => Ok(()),
+            State::Closed | State::HalfOpen | State::Recovering | State::Disabled => Ok(()),
         }
     }
 

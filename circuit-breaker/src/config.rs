@@ -14,11 +14,13 @@ use std::{borrow::Cow, time::Duration};
 /// | [`failure_rate`](Self::failure_rate) | 0.5 | above 0, up to 1 |
 /// | [`minimum_calls`](Self::minimum_calls) | 20 | at least 1 |
 /// | [`slow`](Self::slow) | off | as [`Slow`] says, with a rate window |
+/// | [`slow_in_flight`](Self::slow_in_flight) | off | only with `slow` |
 /// | [`overload`](Self::overload) | off | above 0, up to 1 h |
 /// | [`open_for`](Self::open_for) | [`OpenFor::Fixed`] 30 s | as [`OpenFor`] says |
 /// | [`jitter`](Self::jitter) | 0 | 0 to 1 |
 /// | [`probes`](Self::probes) | 3 | 1 to 1,000 |
 /// | [`probe_deadline`](Self::probe_deadline) | 30 s | above 0, up to 24 h |
+/// | [`gradual`](Self::gradual) | off | as [`Gradual`] says |
 /// | [`shadow`](Self::shadow) | off | |
 /// | [`seed`](Self::seed) | random | |
 ///
@@ -55,6 +57,12 @@ pub struct Config {
     pub minimum_calls: u32,
     /// Which calls are slow, and how they open the circuit.
     pub slow: Option<Slow>,
+    /// Lets calls vote as slow while they are still in flight, so that a service that answers nothing opens the circuit.
+    ///
+    /// Calls are counted by when they started, in ten buckets. Whenever a call is admitted or settled, those that are still
+    /// unsettled at 100 to 110 % of `slow.longer_than` vote as slow, once. They do not vote again when they end, so a failure
+    /// that comes after that is lost.
+    pub slow_in_flight: bool,
     /// Lets a service that is overloaded and says for how long open the circuit at once, for at most this time.
     ///
     /// The circuit then stays open as long as the service asked, and no shorter by jitter; `open_for` does not count. Off by
@@ -73,9 +81,11 @@ pub struct Config {
     /// Each probe has the deadline that was set when it was sent.
     #[cfg_attr(feature = "serde", serde(with = "mainstay_core::config::duration"))]
     pub probe_deadline: Duration,
+    /// Lets calls back in by and by after the probes succeeded, and not all at once.
+    pub gradual: Option<Gradual>,
     /// Runs the whole machine and refuses nothing: what would have been refused is counted, and does not vote.
     pub shadow: bool,
-    /// The seed of the jitter; `None` takes a random one.
+    /// The seed of the jitter and of the shares of [`gradual`](Self::gradual); `None` takes a random one.
     pub seed: Option<u64>,
 }
 
@@ -113,6 +123,23 @@ pub enum SlowRate {
     WithFailures,
 }
 
+/// The stages by which calls come back after the probes succeeded.
+///
+/// In each stage a share of the calls is admitted, chosen at random, and the first one for certain. A stage lasts at least
+/// its time, until one of its calls has voted and the votes are good. If they are bad, the circuit opens again. After the
+/// last stage it closes.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
+pub struct Gradual {
+    /// The share of each stage; 1 to 16 of them, ascending, above 0 and below 1.
+    #[cfg_attr(feature = "serde", serde(with = "crate::serde::shares"))]
+    pub shares: Vec<f64>,
+    /// How long each stage lasts at least; above 0, up to 24 h.
+    #[cfg_attr(feature = "serde", serde(with = "mainstay_core::config::duration"))]
+    pub stage: Duration,
+}
+
 /// How long a circuit stays open. What no clock can count to is "for ever", until an operator resets it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum OpenFor {
@@ -143,11 +170,13 @@ impl Default for Config {
             failure_rate: 0.5,
             minimum_calls: 20,
             slow: None,
+            slow_in_flight: false,
             overload: None,
             open_for: OpenFor::Fixed(Duration::from_secs(30)),
             jitter: 0.0,
             probes: 3,
             probe_deadline: Duration::from_secs(30),
+            gradual: None,
             shadow: false,
             seed: None,
         }
@@ -207,6 +236,27 @@ impl Config {
         self
     }
 
+    /// Sets [`slow_in_flight`](Self#structfield.slow_in_flight).
+    ///
+    /// ```
+    /// use mainstay_circuit_breaker::{Circuit, Config, State};
+    /// use std::time::Duration;
+    ///
+    /// let config = Config::default().minimum_calls(5).slow(Duration::from_secs(1), 0.5).slow_in_flight(true);
+    /// let now = tokio::time::Instant::now().into_std();
+    /// let circuit = Circuit::new_at(config, now)?;
+    ///
+    /// let silent: Vec<_> = (0..5).map(|_| circuit.admit(now).expect("the circuit is closed")).collect();
+    /// assert!(circuit.admit(now + Duration::from_secs(2)).is_err(), "five of five have taken too long already");
+    /// assert_eq!(circuit.state(), State::Open);
+    /// # drop(silent);
+    /// # Ok::<(), mainstay_core::InvalidConfig>(())
+    /// ```
+    pub const fn slow_in_flight(mut self, in_flight: bool) -> Self {
+        self.slow_in_flight = in_flight;
+        self
+    }
+
     /// Sets [`overload`](Self#structfield.overload): opens at once for the time that an overloaded service asks for, but at
     /// most for `cap`.
     ///
@@ -252,6 +302,33 @@ impl Config {
         self
     }
 
+    /// Sets [`gradual`](Self#structfield.gradual): lets back in these shares of the calls, one after the other, each for
+    /// `stage`.
+    ///
+    /// ```
+    /// use mainstay_circuit_breaker::{Circuit, Config, Outcome, State, Window};
+    /// use std::time::Duration;
+    ///
+    /// const MINUTE: Duration = Duration::from_secs(60);
+    /// let config = Config::default().window(Window::Consecutive(1)).probes(1).gradual([0.1, 0.5], MINUTE);
+    /// let mut now = tokio::time::Instant::now().into_std();
+    /// let circuit = Circuit::new_at(config, now)?;
+    /// circuit.settle(circuit.admit(now).unwrap(), Outcome::Failure, now);
+    ///
+    /// // One call a minute: the probe, and the first call of each stage.
+    /// for _ in 0..3 {
+    ///     now += MINUTE;
+    ///     circuit.settle(circuit.admit(now).expect("the first call is always admitted"), Outcome::Success, now);
+    ///     assert_eq!(circuit.state(), State::Recovering);
+    /// }
+    /// assert_eq!(circuit.snapshot_at(now + MINUTE).state, State::Closed);
+    /// # Ok::<(), mainstay_core::InvalidConfig>(())
+    /// ```
+    pub fn gradual(mut self, shares: impl Into<Vec<f64>>, stage: Duration) -> Self {
+        self.gradual = Some(Gradual { shares: shares.into(), stage });
+        self
+    }
+
     /// Sets [`shadow`](Self#structfield.shadow).
     pub const fn shadow(mut self, shadow: bool) -> Self {
         self.shadow = shadow;
@@ -274,6 +351,8 @@ impl Config {
         InvalidConfig::check("minimum_calls", self.minimum_calls, 1..=u32::MAX)?;
         if let Some(slow) = self.slow {
             slow.check(self.window)?;
+        } else if self.slow_in_flight {
+            return Err(InvalidConfig::new("slow_in_flight", true, "only with `slow`"));
         }
         if let Some(cap) = self.overload {
             check_above_zero("overload", cap)?;
@@ -283,7 +362,8 @@ impl Config {
         InvalidConfig::check("jitter", self.jitter, 0.0..=1.0)?;
         InvalidConfig::check("probes", self.probes, 1..=1_000)?;
         check_above_zero("probe_deadline", self.probe_deadline)?;
-        InvalidConfig::check("probe_deadline", self.probe_deadline, Duration::ZERO..=MAX_PROBE_DEADLINE)
+        InvalidConfig::check("probe_deadline", self.probe_deadline, Duration::ZERO..=MAX_PROBE_DEADLINE)?;
+        self.gradual.as_ref().map_or(Ok(()), Gradual::check)
     }
 }
 
@@ -313,6 +393,20 @@ impl Slow {
             SlowRate::Own(rate) => InvalidConfig::check_rate("slow.rate", rate),
             SlowRate::WithFailures => Ok(()),
         }
+    }
+}
+
+impl Gradual {
+    fn check(&self) -> Result<(), InvalidConfig> {
+        let mut last = 0.0;
+        // `NaN` is not above anything.
+        let ascend = self.shares.iter().all(|&share| share > std::mem::replace(&mut last, share) && share < 1.0);
+        if !ascend || !(1..=16).contains(&self.shares.len()) {
+            let allowed = "1 to 16 shares, ascending, above 0.0 and below 1.0";
+            return Err(InvalidConfig::new("gradual.shares", &self.shares, allowed));
+        }
+        check_above_zero("gradual.stage", self.stage)?;
+        InvalidConfig::check("gradual.stage", self.stage, Duration::ZERO..=MAX_STAGE)
     }
 }
 
@@ -346,6 +440,9 @@ impl OpenFor {
 
 /// Longer ones would be as good as none, and a permit that is lost would keep its slot.
 const MAX_PROBE_DEADLINE: Duration = Duration::from_hours(24);
+
+/// Longer ones would never be seen to end.
+const MAX_STAGE: Duration = Duration::from_hours(24);
 
 /// A service that asks for more is a service that is gone.
 const MAX_OVERLOAD: Duration = Duration::from_hours(1);

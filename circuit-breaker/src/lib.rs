@@ -8,7 +8,9 @@ mod circuit;
 mod clock;
 mod config;
 mod future;
+mod gradual;
 mod guard;
+mod in_flight;
 mod keyed;
 mod layer;
 #[cfg(all(test, mainstay_loom))]
@@ -40,7 +42,7 @@ pub use self::throttle::{BodyThrottleFuture, BodyThrottleLayer, BodyThrottleServ
 pub use self::{
     circuit::Circuit,
     clock::Clock,
-    config::{Config, OpenFor, Slow, SlowRate, Window},
+    config::{Config, Gradual, OpenFor, Slow, SlowRate, Window},
     future::ResponseFuture,
     guard::Guard,
     keyed::{

@@ -380,3 +380,58 @@ fn loom_watchers_end_with_the_latest_state() {
         seen.state
     });
 }
+
+/// Calls that are longer than a second are slow, in flight too.
+fn in_flight() -> Config {
+    config(Window::Last(9)).slow(Duration::from_secs(1), 1.0).slow_in_flight(true)
+}
+
+#[test]
+fn loom_a_call_in_flight_votes_once() {
+    // As failed if it ended before it was found, and as slow in any case.
+    results_are([(1, 1), (1, 0)], || {
+        let now = start();
+        let later = now + Duration::from_secs(2);
+        let circuit = circuit(in_flight(), now);
+        let silent = take(&circuit, now);
+        let (_, _other) = race(
+            &circuit,
+            move |circuit| circuit.settle(silent, Outcome::Failure, later),
+            |circuit| take(circuit, later),
+        );
+        let seen = circuit.snapshot_at(later);
+        assert_eq!((seen.in_flight, seen.overdue, seen.votes.slow), (1, 0, 1));
+        (seen.votes.calls, seen.votes.failed)
+    });
+}
+
+#[test]
+fn loom_a_call_is_in_flight_in_its_own_generation_only() {
+    results_are([(0, 0), (1, 1)], || {
+        let now = start();
+        let circuit = circuit(in_flight(), now);
+        let (permit, ()) = race(&circuit, move |circuit| take(circuit, now), Circuit::reset);
+        let in_flight = circuit.snapshot_at(now).in_flight;
+        circuit.settle(permit, Outcome::Success, now);
+        let seen = circuit.snapshot_at(now);
+        assert_eq!(seen.in_flight, 0);
+        (in_flight, seen.votes.calls)
+    });
+}
+
+#[test]
+fn loom_a_stage_begins_once_and_has_one_first_call() {
+    results_are([(true, false), (false, true)], || {
+        let now = start();
+        let end = now + OPEN_FOR;
+        let config = config(Window::Consecutive(1)).gradual([f64::MIN_POSITIVE, 0.5], OPEN_FOR);
+        let circuit = open_circuit(config, now);
+        call(&circuit, Outcome::Success, end);
+        call(&circuit, Outcome::Success, end);
+        let is_first = move |circuit: &Circuit| circuit.admit(end + OPEN_FOR).is_ok_and(|permit| permit.is_probe());
+        let first = race(&circuit, is_first, is_first);
+        let seen = circuit.snapshot_at(end + OPEN_FOR);
+        assert_eq!((seen.state, seen.stage, seen.generation, seen.probes), (State::Recovering, Some(1), 4, 1));
+        first
+    });
+}

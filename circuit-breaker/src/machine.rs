@@ -2,6 +2,8 @@
 
 use crate::{
     config::{Config, SlowRate},
+    gradual::Stage,
+    in_flight::{BucketId, InFlight},
     permit::{Outcome, Permit},
     probes::{ProbeId, Probes},
     recent::{self, Recent},
@@ -27,7 +29,11 @@ use std::{
 ///    unsettled; a probe whose deadline has passed is settled. (After a live change to fewer, none is sent until this
 ///    holds again.)
 /// 3. While half-open, the votes so far neither re-open nor close: a vote that decides also makes the transition.
-/// 4. The circuit opens only when a failure, a slow call or an abandoned call is recorded, or a probe's deadline passes.
+/// 4. The circuit opens only when a failure, a slow call or an abandoned call is recorded, or a probe's deadline passes. A
+///    call in flight is recorded as slow when it is found overdue, by an admission or a settlement.
+/// 5. A recovering circuit is in one stage; see [`Stage`]. `probes` holds the votes of that stage, and its probe.
+/// 6. `in_flight` holds the unsettled calls of this generation that are not probes, if `config.slow_in_flight` was on when
+///    they were admitted; see [`InFlight`].
 #[derive(Debug)]
 pub(crate) struct Machine {
     config: Config,
@@ -35,6 +41,7 @@ pub(crate) struct Machine {
     generation: u64,
     recent: Recent,
     probes: Probes,
+    in_flight: InFlight,
     reopenings: u32,
     rng: SmallRng,
 }
@@ -47,6 +54,7 @@ enum Phase {
     Closed,
     Open(Opening),
     HalfOpen,
+    Recovering(Stage),
     Isolated,
     Disabled,
 }
@@ -65,11 +73,16 @@ struct Opening {
 impl Machine {
     /// A closed circuit of a checked configuration.
     pub(crate) fn new(config: Config, now: Instant) -> Result<Self, InvalidConfig> {
+        let mut in_flight = InFlight::default();
+        if config.slow_in_flight {
+            in_flight.make_room();
+        }
         Ok(Self {
             phase: Phase::Closed,
             generation: 0,
             recent: Recent::new(config.window, now)?,
             probes: Probes::with_room(config.probes),
+            in_flight,
             reopenings: 0,
             rng: SmallRng::seed_from_u64(config.seed.unwrap_or_else(random_seed)),
             config,
@@ -92,6 +105,7 @@ impl Machine {
             Phase::Closed => State::Closed,
             Phase::Open(_) => State::Open,
             Phase::HalfOpen => State::HalfOpen,
+            Phase::Recovering(_) => State::Recovering,
             Phase::Isolated => State::Isolated,
             Phase::Disabled => State::Disabled,
         }
@@ -106,6 +120,7 @@ impl Machine {
             .with(Flag::COUNTED, counted)
             .with(Flag::STREAK, !counted && !self.recent.is_spotless())
             .with(Flag::SHADOW, self.config.shadow)
+            .with(Flag::TRACKED, self.config.slow_in_flight)
     }
 
     /// When the current opening is over; `None` if never, or if there is none.
@@ -125,11 +140,35 @@ impl Machine {
     }
 
     pub(crate) fn probes_out(&self) -> u32 {
-        if matches!(self.phase, Phase::HalfOpen) { self.probes.out() } else { 0 }
+        if self.has_probes() { self.probes.out() } else { 0 }
     }
 
     pub(crate) fn votes(&mut self, now: Instant) -> Counts {
-        if matches!(self.phase, Phase::HalfOpen) { self.probes.votes() } else { self.recent.votes(now) }
+        if self.has_probes() { self.probes.votes() } else { self.recent.votes(now) }
+    }
+
+    pub(crate) const fn stage(&self) -> Option<u32> {
+        match self.phase {
+            Phase::Recovering(stage) => Some(stage.number),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn in_flight(&self) -> u64 {
+        self.tracks().map_or(0, |_| self.in_flight.calls())
+    }
+
+    pub(crate) fn overdue(&self, now: Instant) -> u64 {
+        self.tracks().map_or(0, |longer_than| self.in_flight.overdue(longer_than, now))
+    }
+
+    /// After which time a call in flight is overdue, if such calls are counted.
+    fn tracks(&self) -> Option<Duration> {
+        self.config.slow.filter(|_| self.config.slow_in_flight).map(|slow| slow.longer_than)
+    }
+
+    const fn has_probes(&self) -> bool {
+        matches!(self.phase, Phase::HalfOpen | Phase::Recovering(_))
     }
 
     pub(crate) fn abandoned(&mut self, now: Instant) -> u64 {
@@ -140,10 +179,11 @@ impl Machine {
 
     /// Admits a call, or says when to come back.
     pub(crate) fn admit(&mut self, now: Instant, changes: &mut Changes) -> Result<Permit, Wait> {
+        self.count_overdue(now, changes);
         self.check(now, changes)?;
         Ok(match self.phase {
             // ## Closed => Closed
-            Phase::Closed => self.permit(None, now),
+            Phase::Closed => self.plain_permit(now),
             // ## Open => HalfOpen: the open time is over, and this call is the first probe.
             Phase::Open(_) => {
                 self.half_open(changes);
@@ -151,15 +191,37 @@ impl Machine {
             }
             // ## HalfOpen => HalfOpen
             Phase::HalfOpen => self.send_probe(now),
+            // ## Recovering => Recovering
+            Phase::Recovering(stage) => self.admit_to_stage(stage, now)?,
             Phase::Isolated | Phase::Disabled => Permit::void(),
         })
+    }
+
+    /// Admits a call of a closed circuit that counts the calls in flight, unless some of them are overdue.
+    #[inline]
+    pub(crate) fn admit_tracked(&mut self, now: Instant) -> Option<Permit> {
+        let longer_than = self.tracks()?;
+        if self.in_flight.has_overdue(longer_than, now) {
+            return None;
+        }
+        let bucket = self.in_flight.enter(longer_than, now);
+        Some(Permit { generation: self.generation, probe: None, bucket: Some(bucket), started: Some(now) })
+    }
+
+    fn admit_to_stage(&mut self, stage: Stage, now: Instant) -> Result<Permit, Wait> {
+        if self.probes.out() == 0 && stage.needs_a_call(self.probes.votes(), now) {
+            return Ok(self.send_probe(now));
+        }
+        if self.rng.random::<f64>() < stage.share { Ok(self.plain_permit(now)) } else { Err(stage.rest(now)) }
     }
 
     /// Whether a call would be admitted now; takes nothing.
     pub(crate) fn check(&mut self, now: Instant, changes: &mut Changes) -> Result<(), Wait> {
         self.expire_probes(now, changes);
+        self.leave_stage(now, changes);
         match self.phase {
-            Phase::Closed | Phase::Disabled => Ok(()),
+            // Which calls a recovering circuit admits is drawn when they come.
+            Phase::Closed | Phase::Recovering(_) | Phase::Disabled => Ok(()),
             Phase::Open(Opening { until, .. }) => match until {
                 Some(until) if now >= until => Ok(()),
                 until => Err(until.map(|until| until.saturating_duration_since(now))),
@@ -176,10 +238,18 @@ impl Machine {
         if permit.generation != self.generation {
             return;
         }
+        // It has ended, so it is not among those that are overdue now.
+        let has_voted = permit.bucket.is_some_and(|bucket| !self.in_flight.leave(bucket));
+        self.count_overdue(now, changes);
+        if has_voted || permit.generation != self.generation {
+            return;
+        }
         let vote = self.vote(permit, outcome, now);
         match self.phase {
             Phase::Closed => self.settle_call(vote, outcome, now, changes),
-            Phase::HalfOpen => self.settle_probe(permit.probe, vote, self.asked(outcome), now, changes),
+            Phase::HalfOpen | Phase::Recovering(_) => {
+                self.settle_probe(permit.probe, vote, self.asked(outcome), now, changes);
+            }
             Phase::Open(_) | Phase::Isolated | Phase::Disabled => {}
         }
     }
@@ -190,8 +260,20 @@ impl Machine {
         if now.is_some_and(|now| self.is_slow(permit.started, now)) {
             return false;
         }
+        if let Some(bucket) = permit.bucket
+            && !self.leave_in_time(bucket, now)
+        {
+            return false;
+        }
         self.recent.success(now);
         true
+    }
+
+    /// Lets go of a call in flight, unless it has voted, or others are overdue and have to vote first.
+    fn leave_in_time(&mut self, bucket: BucketId, now: Option<Instant>) -> bool {
+        let are_overdue =
+            self.tracks().zip(now).is_some_and(|(longer_than, now)| self.in_flight.has_overdue(longer_than, now));
+        !are_overdue && self.in_flight.leave_bucket(bucket)
     }
 
     // ## Closed => (Closed | Open)
@@ -213,7 +295,7 @@ impl Machine {
         }
     }
 
-    // ## HalfOpen => (HalfOpen | Open | Closed)
+    // ## HalfOpen => (HalfOpen | Open | Closed | Recovering), Recovering => (Recovering | Open)
     fn settle_probe(
         &mut self,
         probe: Option<ProbeId>,
@@ -223,9 +305,9 @@ impl Machine {
         changes: &mut Changes,
     ) {
         // A probe that is not out any more has voted by its deadline.
-        let taken_back = probe.is_some_and(|probe| self.probes.take_back(probe));
-        if let (true, Some(vote)) = (taken_back, vote) {
-            self.count_probe(vote, asked, now, changes);
+        let is_out = probe.is_none_or(|probe| self.probes.take_back(probe));
+        if let (true, Some(vote)) = (is_out, vote) {
+            self.count_probes(vote.into(), asked, now, changes);
         }
     }
 
@@ -239,26 +321,61 @@ impl Machine {
         }
     }
 
-    // ## HalfOpen => (HalfOpen | Open)
+    // ## HalfOpen => (HalfOpen | Open | Closed | Recovering), Recovering => (Recovering | Open)
     fn expire_probes(&mut self, now: Instant, changes: &mut Changes) {
-        while let Phase::HalfOpen = self.phase
+        while self.has_probes()
             && let Some((started, deadline)) = self.probes.expire(now)
         {
             let vote = Vote { failed: true, slow: self.is_slow(started, deadline) };
-            self.count_probe(vote, None, deadline, changes);
+            self.count_probes(vote.into(), None, deadline, changes);
         }
     }
 
-    fn count_probe(&mut self, vote: Vote, asked: Option<Duration>, at: Instant, changes: &mut Changes) {
-        self.probes.vote(vote);
+    // ## Closed => (Closed | Open), Recovering => (Recovering | Open): calls in flight that have become slow.
+    fn count_overdue(&mut self, now: Instant, changes: &mut Changes) {
+        let Some(longer_than) = self.tracks() else { return };
+        let calls = self.in_flight.take_overdue(longer_than, now);
+        if calls == 0 {
+            return;
+        }
+        let vote = Vote { failed: self.slow_is_failure(), slow: true };
+        // By invariant 6 there are none in other phases.
+        if let Phase::Closed = self.phase {
+            self.recent.vote_alike(vote, calls, now);
+            if let Some(cause) = self.recent.trips(&self.config, now) {
+                self.open(cause, None, now, changes);
+            }
+        } else {
+            self.count_probes(recent::alike(vote, calls), None, now, changes);
+        }
+    }
+
+    /// Counts votes of probes, or of other calls of a stage.
+    fn count_probes(&mut self, new: Counts, asked: Option<Duration>, at: Instant, changes: &mut Changes) {
+        self.probes.count(new);
         let votes = self.probes.votes();
         let probes = self.config.probes.into();
-        // Against all probes, not only the settled ones: so it is reached as soon as no later success can change it.
-        let cause = recent::exceeded(Counts { calls: probes, ..votes }, &self.config);
+        let cause = match &mut self.phase {
+            Phase::Recovering(stage) => {
+                stage.count(new);
+                if new.failed + new.slow == 0 { None } else { stage.trips(votes, &self.config) }
+            }
+            // Against all probes, not only the settled ones: so it is reached as soon as no later success can change it.
+            _ => recent::exceeded(Counts { calls: probes, ..votes }, &self.config),
+        };
         if let Some(cause) = asked.map(|_| Cause::Overload).or(cause) {
             self.open_again(cause, asked, at, changes);
-        } else if votes.calls >= probes {
-            self.close(Cause::ProbesSucceeded, changes);
+        } else if matches!(self.phase, Phase::HalfOpen) && votes.calls >= probes {
+            self.enter_stage(0, Cause::ProbesSucceeded, at, changes);
+        }
+    }
+
+    // ## Recovering => (Recovering | Closed)
+    fn leave_stage(&mut self, now: Instant, changes: &mut Changes) {
+        if let Phase::Recovering(stage) = self.phase
+            && stage.is_over(self.probes.votes(), &self.config, now)
+        {
+            self.enter_stage(stage.number + 1, Cause::StageSucceeded, now, changes);
         }
     }
 
@@ -292,15 +409,17 @@ impl Machine {
     fn send_probe(&mut self, now: Instant) -> Permit {
         let started = self.config.slow.map(|_| now);
         let probe = self.probes.send(started, self.probe_deadline(now));
-        self.permit(Some(probe), now)
+        Permit { generation: self.generation, probe: Some(probe), bucket: None, started }
     }
 
     fn probe_deadline(&self, now: Instant) -> Option<Instant> {
         now.checked_add(self.config.probe_deadline)
     }
 
-    fn permit(&self, probe: Option<ProbeId>, now: Instant) -> Permit {
-        Permit { generation: self.generation, probe, started: self.config.slow.map(|_| now) }
+    /// For a call that is not a probe.
+    fn plain_permit(&mut self, now: Instant) -> Permit {
+        let bucket = self.tracks().map(|longer_than| self.in_flight.enter(longer_than, now));
+        Permit { generation: self.generation, probe: None, bucket, started: self.config.slow.map(|_| now) }
     }
 
     // ===== transitions =====
@@ -321,6 +440,17 @@ impl Machine {
         self.enter(Phase::HalfOpen, Cause::OpenTimeOver, changes);
     }
 
+    /// Begins this stage, or closes after the last one; without [`Config::gradual`] there are none.
+    fn enter_stage(&mut self, number: u32, cause: Cause, at: Instant, changes: &mut Changes) {
+        match self.config.gradual.as_ref().and_then(|gradual| Stage::new(gradual, number, at)) {
+            Some(stage) => {
+                self.probes.clear();
+                self.enter(Phase::Recovering(stage), cause, changes);
+            }
+            None => self.close(cause, changes),
+        }
+    }
+
     fn close(&mut self, cause: Cause, changes: &mut Changes) {
         self.recent.clear();
         self.reopenings = 0;
@@ -330,6 +460,7 @@ impl Machine {
     fn enter(&mut self, phase: Phase, cause: Cause, changes: &mut Changes) {
         let from = self.state();
         self.phase = phase;
+        self.in_flight.clear();
         self.generation = self.generation.saturating_add(1).min(Word::MAX_GENERATION);
         changes.push(Change { from, to: Status { state: self.state(), generation: self.generation }, cause });
     }
@@ -378,6 +509,9 @@ impl Machine {
             self.rng = SmallRng::seed_from_u64(seed);
         }
         self.probes.make_room(config.probes);
+        if config.slow_in_flight {
+            self.in_flight.make_room();
+        }
         // The votes were cast under other rules. Invariant 3 holds again, and so no vote is decisive by itself.
         let same_rules = (config.probes, config.failure_rate, config.slow)
             == (self.config.probes, self.config.failure_rate, self.config.slow);
@@ -385,8 +519,16 @@ impl Machine {
             self.probes.clear_votes();
         }
         self.config = config;
-        if let Phase::Open(opening) = self.phase {
-            self.phase = Phase::Open(Opening { until: self.end_of(opening), ..opening });
+        match self.phase {
+            Phase::Open(opening) => {
+                self.phase = Phase::Open(Opening { until: self.end_of(opening), ..opening });
+            }
+            Phase::Recovering(mut stage) => {
+                stage = if same_rules { stage } else { stage.without_votes() };
+                stage = self.config.gradual.as_ref().map_or(stage, |gradual| stage.under(gradual));
+                self.phase = Phase::Recovering(stage);
+            }
+            Phase::Closed | Phase::HalfOpen | Phase::Isolated | Phase::Disabled => {}
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! The right to make one call, and how the call ended.
 
-use crate::{probes::ProbeId, word::Word};
+use crate::{in_flight::BucketId, probes::ProbeId, word::Word};
 use mainstay_core::{Class, Failure};
 use std::time::{Duration, Instant};
 
@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 pub struct Permit {
     pub(crate) generation: u64,
     pub(crate) probe: Option<ProbeId>,
+    /// Where the call is counted while it is in flight.
+    pub(crate) bucket: Option<BucketId>,
     pub(crate) started: Option<Instant>,
 }
 
@@ -41,10 +43,10 @@ impl Permit {
 
     /// A permit whose call does not vote.
     pub(crate) const fn void() -> Self {
-        Self { generation: Self::VOID, probe: None, started: None }
+        Self { generation: Self::VOID, probe: None, bucket: None, started: None }
     }
 
-    /// Whether the call is a probe of a half-open circuit.
+    /// Whether the call is a probe: of a half-open circuit, or one that a stage of a recovering circuit waits for.
     pub const fn is_probe(&self) -> bool {
         self.probe.is_some()
     }

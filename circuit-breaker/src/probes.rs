@@ -1,9 +1,9 @@
-//! The probes of one half-open phase.
+//! The probes of one half-open phase, or of one stage of a recovering circuit.
 
-use mainstay_core::window::{Counts, Vote};
+use mainstay_core::window::Counts;
 use std::{collections::VecDeque, num::NonZeroU32, time::Instant};
 
-/// The number of a probe within its half-open phase.
+/// The number of a probe within its phase.
 pub(crate) type ProbeId = NonZeroU32;
 
 /// A probe that is out.
@@ -100,9 +100,9 @@ impl Probes {
         self.out.front().and_then(|probe| probe.deadline)
     }
 
-    /// Counts the vote of a probe that was taken back.
-    pub(crate) fn vote(&mut self, vote: Vote) {
-        self.votes += vote.into();
+    /// Counts the vote of a probe that was taken back, or, while recovering, of any call.
+    pub(crate) fn count(&mut self, votes: Counts) {
+        self.votes += votes;
     }
 
     pub(crate) const fn votes(&self) -> Counts {

@@ -92,6 +92,20 @@ impl Recent {
         }
     }
 
+    /// Remembers this many calls that say the same.
+    pub(crate) fn vote_alike(&mut self, vote: Vote, calls: u64, now: Instant) {
+        match self {
+            Self::Within(span) => span.record(Tally { votes: alike(vote, calls), abandoned: 0 }, now),
+            Self::Last { votes, .. } => {
+                // More would only displace each other.
+                for _ in 0..calls.min(votes.capacity() as u64) {
+                    self.vote(vote, now);
+                }
+            }
+            Self::Consecutive { .. } => (0..calls).for_each(|_| self.vote(vote, now)),
+        }
+    }
+
     /// Remembers an abandoned call.
     pub(crate) fn abandon(&mut self, now: Instant) {
         match self {
@@ -161,6 +175,11 @@ impl Recent {
             Self::Within(span) => span.clear(),
         }
     }
+}
+
+/// This many votes that say the same.
+pub(crate) fn alike(vote: Vote, calls: u64) -> Counts {
+    Counts { calls, failed: u64::from(vote.failed) * calls, slow: u64::from(vote.slow) * calls }
 }
 
 /// Which of the two rates has reached its threshold.

@@ -153,3 +153,20 @@ pub(crate) mod optional_duration {
         Ok(Option::<Text>::deserialize(deserializer)?.map(|Text(duration)| duration))
     }
 }
+
+/// Shares in the notation of rates.
+pub(crate) mod shares {
+    use super::{Deserialize, Deserializer, Serialize, Serializer, rate};
+
+    #[derive(Serialize, Deserialize)]
+    struct Share(#[serde(with = "rate")] f64);
+
+    pub(crate) fn serialize<S: Serializer>(shares: &[f64], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(shares.iter().map(|&share| Share(share)))
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<f64>, D::Error> {
+        let shares = Vec::<Share>::deserialize(deserializer)?;
+        Ok(shares.into_iter().map(|Share(share)| share).collect())
+    }
+}

@@ -13,6 +13,8 @@ pub enum State {
     Open,
     /// A few probes pass; the rest is refused until they have decided.
     HalfOpen,
+    /// The probes succeeded, and a share of the calls passes that grows by stages; with [`Config::gradual`](crate::Config::gradual).
+    Recovering,
     /// Everything is refused until an operator resets the circuit.
     Isolated,
     /// Everything passes and nothing is counted until an operator resets the circuit.
@@ -24,7 +26,7 @@ pub enum State {
 pub struct Status {
     /// The state.
     pub state: State,
-    /// The number of transitions so far.
+    /// The number of transitions so far; each stage of a recovering circuit is one.
     pub generation: u64,
 }
 
@@ -36,9 +38,9 @@ pub struct Snapshot {
     pub name: &'static str,
     /// The state.
     pub state: State,
-    /// The number of transitions so far; results of calls admitted under an earlier one change nothing.
+    /// The number of transitions so far, each stage of a recovering circuit being one; results of calls admitted under an earlier one change nothing.
     pub generation: u64,
-    /// The votes in the window; of the probes, while half-open. While open, those that opened the circuit, as far as they
+    /// The votes in the window; of the probes, while half-open; of the stage, while recovering. While open, those that opened the circuit, as far as they
     /// are still in the window. With [`Window::Consecutive`](crate::Window::Consecutive), the failures in a row.
     pub votes: Counts,
     /// Calls that were cancelled before they ended: in the time of [`Window::Within`](crate::Window::Within), in a row
@@ -46,10 +48,17 @@ pub struct Snapshot {
     pub abandoned: u64,
     /// Probes that are out.
     pub probes: u32,
+    /// The stage of a recovering circuit: the place of its share in [`Gradual::shares`](crate::Gradual::shares), from 0.
+    pub stage: Option<u32>,
+    /// Calls in flight, if [`Config::slow_in_flight`](crate::Config::slow_in_flight) counts them: those of this generation
+    /// that are not probes. A permit that was dropped unsettled is in flight until the next transition.
+    pub in_flight: u64,
+    /// Those of the calls in flight that are overdue: they have voted as slow, or will with the next call.
+    pub overdue: u64,
     /// How often the circuit opened again since it was last closed.
     pub reopenings: u32,
     /// How long until asking again can help, as a refusal says now, or in shadow mode would say; `None` if the machine
-    /// admits calls, or if only an operator can help.
+    /// admits calls (a recovering one admits some), or if only an operator can help.
     pub retry_after: Option<Duration>,
     /// Calls refused since the circuit was made. In shadow mode, those that would have been.
     pub refused: u64,
@@ -65,6 +74,7 @@ pub(crate) enum Cause {
     Overload,
     OpenTimeOver,
     ProbesSucceeded,
+    StageSucceeded,
     Operator,
 }
 
@@ -103,7 +113,8 @@ impl Changes {
 
 impl State {
     #[cfg_attr(not(any(feature = "metrics", test)), expect(dead_code, reason = "labels are for metrics"))]
-    pub(crate) const ALL: [Self; 5] = [Self::Closed, Self::Open, Self::HalfOpen, Self::Isolated, Self::Disabled];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Closed, Self::Open, Self::HalfOpen, Self::Recovering, Self::Isolated, Self::Disabled];
 
     /// The state in lower case, as in logs and labels.
     pub const fn as_str(self) -> &'static str {
@@ -111,6 +122,7 @@ impl State {
             Self::Closed => "closed",
             Self::Open => "open",
             Self::HalfOpen => "half_open",
+            Self::Recovering => "recovering",
             Self::Isolated => "isolated",
             Self::Disabled => "disabled",
         }
@@ -133,6 +145,7 @@ impl fmt::Display for Cause {
             Self::Overload => "the service is overloaded",
             Self::OpenTimeOver => "the open time is over",
             Self::ProbesSucceeded => "probes succeeded",
+            Self::StageSucceeded => "calls of the stage succeeded",
             Self::Operator => "an operator",
         })
     }

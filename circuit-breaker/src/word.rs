@@ -4,7 +4,7 @@ use crate::status::State;
 
 /// What a call has to know before it takes any lock.
 ///
-/// Three bits of phase, five of flags, fifty-six of generation.
+/// Three bits of phase, six of flags, fifty-five of generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Word(pub(crate) u64);
 
@@ -27,13 +27,15 @@ impl Flag {
     pub(crate) const NONE: Self = Self(0);
     /// Nothing is refused.
     pub(crate) const SHADOW: Self = Self(1 << 7);
+    /// A call is counted while it is in flight.
+    pub(crate) const TRACKED: Self = Self(1 << 8);
 }
 
 const PHASE: u64 = 0b111;
-const GENERATION_SHIFT: u32 = 8;
+const GENERATION_SHIFT: u32 = 9;
 
 impl Word {
-    /// The largest generation: at a million transitions a second it lasts two thousand years.
+    /// The largest generation: at a million transitions a second it lasts a thousand years.
     pub(crate) const MAX_GENERATION: u64 = u64::MAX >> GENERATION_SHIFT;
 
     pub(crate) const fn new(state: State, generation: u64) -> Self {
@@ -43,6 +45,7 @@ impl Word {
             State::HalfOpen => 2,
             State::Isolated => 3,
             State::Disabled => 4,
+            State::Recovering => 5,
         };
         Self(generation << GENERATION_SHIFT | phase)
     }
@@ -70,7 +73,8 @@ impl Word {
             1 => State::Open,
             2 => State::HalfOpen,
             3 => State::Isolated,
-            _ => State::Disabled,
+            4 => State::Disabled,
+            _ => State::Recovering,
         }
     }
 
@@ -89,8 +93,9 @@ mod tests {
         for state in State::ALL {
             for generation in [0, 1, Word::MAX_GENERATION] {
                 let word = Word::new(state, generation).with(Flag::STREAK, true).with(Flag::TIMED, false);
+                let word = word.with(Flag::TRACKED, true);
                 assert_eq!((word.state(), word.generation()), (state, generation));
-                assert!(word.has(Flag::STREAK) && !word.has(Flag::TIMED));
+                assert!(word.has(Flag::STREAK) && word.has(Flag::TRACKED) && !word.has(Flag::TIMED));
             }
         }
     }

@@ -41,13 +41,14 @@ fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
 
-fn windows() -> [Config; 4] {
+fn windows() -> [Config; 5] {
     let config = || Config::default().name("allocations");
     [
         config().window(Window::Consecutive(5)),
         config().window(Window::Last(100)),
         config().window(Window::Within(Duration::from_secs(10))),
         config().window(Window::Last(100)).slow(Duration::from_secs(1), 0.5),
+        config().window(Window::Last(100)).slow(Duration::from_secs(1), 0.5).slow_in_flight(true),
     ]
 }
 
@@ -191,6 +192,35 @@ fn probes_and_the_transitions_around_them_allocate_nothing() {
         }
     });
     assert_eq!((info.count_total, circuit.state()), (0, State::Closed));
+}
+
+#[test]
+fn calls_in_flight_and_the_stages_of_a_recovery_allocate_nothing() {
+    let config = Config::default().probes(1).minimum_calls(100).slow(Duration::from_secs(1), 0.5).slow_in_flight(true);
+    let mut time = now();
+    let circuit = Circuit::new_at(config.gradual([0.5, 0.6, 0.7], Duration::from_secs(2)), time).unwrap();
+    let mut permits = Vec::with_capacity(1_000);
+    // The first transition of all makes the handles of the metrics.
+    circuit.reset();
+    let info = measure(|| {
+        for _ in 0..100 {
+            time += Duration::from_millis(7);
+            permits.extend((0..10).map(|_| circuit.admit(time).unwrap()));
+        }
+        time += Duration::from_secs(2);
+        assert!(circuit.admit(time).is_err());
+        time += Duration::from_secs(30);
+        for _ in 0..4 {
+            circuit.settle(circuit.admit(time).unwrap(), Outcome::Success, time);
+            // By chance: some are admitted, the others refused.
+            permits.clear();
+            permits.extend((0..200).filter_map(|_| circuit.admit(time).ok()));
+            permits.drain(..).for_each(|permit| circuit.settle(permit, Outcome::Success, time));
+            time += Duration::from_secs(2);
+        }
+    });
+    assert_eq!(info.count_total, 0);
+    assert_eq!(circuit.state(), State::Closed);
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! Which types can be sent, shared and moved, and how large a call is.
 
 use mainstay_circuit_breaker::{
-    Circuit, CircuitBreaker, CircuitBreakerLayer, Clock, Config, Guard, OpenFor, Outcome, Permit, ResponseFuture, Slow,
-    Snapshot, State, Status, Window,
+    Circuit, CircuitBreaker, CircuitBreakerLayer, Clock, Config, Gradual, Guard, OpenFor, Outcome, Permit,
+    ResponseFuture, Slow, SlowRate, Snapshot, State, Status, Window,
 };
 use mainstay_core::{AnyError, Error};
 use static_assertions::{assert_impl_all, assert_not_impl_any};
@@ -38,6 +38,8 @@ assert_impl_all!(Outcome: Send, Sync, Unpin, Copy, Eq);
 assert_impl_all!(Window: Send, Sync, Unpin, Copy, Eq);
 assert_impl_all!(OpenFor: Send, Sync, Unpin, Copy, PartialEq);
 assert_impl_all!(Slow: Send, Sync, Unpin, Copy, PartialEq);
+assert_impl_all!(SlowRate: Send, Sync, Unpin, Copy, PartialEq);
+assert_impl_all!(Gradual: Send, Sync, Unpin, UnwindSafe, RefUnwindSafe, Clone, PartialEq);
 assert_impl_all!(Clock: Send, Sync, Unpin, Copy);
 
 assert_impl_all!(Guard<Shared>: Send, Sync, Unpin);

@@ -1,6 +1,6 @@
 //! Defaults, limits, and configuration files.
 
-use mainstay_circuit_breaker::{Circuit, Config, OpenFor, Slow, SlowRate, Window};
+use mainstay_circuit_breaker::{Circuit, Config, Gradual, OpenFor, Slow, SlowRate, Window};
 use std::time::Duration;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -28,11 +28,13 @@ fn the_defaults_are_those_of_the_documentation() {
         ("failure_rate", config.failure_rate.to_string()),
         ("minimum_calls", config.minimum_calls.to_string()),
         ("slow", config.slow.map_or("off".into(), |slow| format!("{slow:?}"))),
+        ("slow_in_flight", if config.slow_in_flight { "on" } else { "off" }.into()),
         ("overload", config.overload.map_or("off".into(), |cap| format!("{cap:?}"))),
         ("open_for", format!("{} s", open_for.as_secs())),
         ("jitter", config.jitter.to_string()),
         ("probes", config.probes.to_string()),
         ("probe_deadline", format!("{} s", config.probe_deadline.as_secs())),
+        ("gradual", config.gradual.as_ref().map_or("off".into(), |gradual| format!("{gradual:?}"))),
         ("shadow", if config.shadow { "on" } else { "off" }.into()),
         ("seed", config.seed.map_or("random".into(), |seed| seed.to_string())),
     ];
@@ -55,16 +57,19 @@ fn each_setter_sets_its_setting() {
         .failure_rate(0.1)
         .minimum_calls(2)
         .slow(3 * SECOND, 0.2)
+        .slow_in_flight(true)
         .open_on_overload(8 * SECOND)
         .open_for(4 * SECOND)
         .jitter(0.3)
         .probes(5)
         .probe_deadline(6 * SECOND)
+        .gradual([0.4, 0.5], 9 * SECOND)
         .shadow(true)
         .seed(7);
     assert_eq!((&*config.name, config.window, config.minimum_calls), ("all", Window::Within(2 * SECOND), 2));
     assert_eq!(config.slow.map(|slow| (slow.longer_than, slow.rate)), Some((3 * SECOND, SlowRate::Own(0.2))));
-    assert_eq!(config.overload, Some(8 * SECOND));
+    assert_eq!((config.overload, config.slow_in_flight), (Some(8 * SECOND), true));
+    assert_eq!(config.gradual, Some(Gradual { shares: vec![0.4, 0.5], stage: 9 * SECOND }));
     assert_eq!((config.open_for, config.probes, config.probe_deadline), (OpenFor::Fixed(4 * SECOND), 5, 6 * SECOND));
     assert!((config.failure_rate, config.jitter, config.shadow, config.seed) == (0.1, 0.3, true, Some(7)));
     assert_eq!(Circuit::new(config.clone()).unwrap().config(), config);
@@ -93,7 +98,18 @@ fn a_setting_out_of_range_is_named() {
         ("slow", config().window(Window::Consecutive(1)).slow_is_failure(SECOND)),
         ("slow.longer_than", config().slow(Duration::ZERO, 0.5)),
         ("slow.longer_than", config().slow_is_failure(Duration::ZERO)),
+        ("slow_in_flight", config().slow_in_flight(true)),
+        ("slow", config().window(Window::Consecutive(1)).slow(SECOND, 0.5).slow_in_flight(true)),
         ("overload", config().open_on_overload(Duration::ZERO)),
+        ("gradual.shares", config().gradual([], SECOND)),
+        ("gradual.shares", config().gradual([0.5, 0.5], SECOND)),
+        ("gradual.shares", config().gradual([0.5, 0.4], SECOND)),
+        ("gradual.shares", config().gradual([0.0, 0.4], SECOND)),
+        ("gradual.shares", config().gradual([0.5, 1.0], SECOND)),
+        ("gradual.shares", config().gradual([0.5, f64::NAN, 0.6], SECOND)),
+        ("gradual.shares", config().gradual((1..=17).map(|n| f64::from(n) / 20.0).collect::<Vec<_>>(), SECOND)),
+        ("gradual.stage", config().gradual([0.5], Duration::ZERO)),
+        ("gradual.stage", config().gradual([0.5], Duration::MAX)),
         ("overload", config().open_on_overload(Duration::from_hours(1) + Duration::from_nanos(1))),
         ("slow.rate", config().slow(SECOND, f64::INFINITY)),
         ("open_for", config().open_for(Duration::ZERO)),
@@ -130,6 +146,10 @@ fn the_ends_of_each_range_work() {
         config().minimum_calls(u32::MAX),
         config().slow(Duration::MAX, 1.0),
         config().slow_is_failure(Duration::from_nanos(1)),
+        config().slow(Duration::from_nanos(1), 0.5).slow_in_flight(true),
+        config().slow(Duration::MAX, 0.5).slow_in_flight(true),
+        config().gradual([f64::MIN_POSITIVE, 1.0 - f64::EPSILON], Duration::from_nanos(1)),
+        config().gradual((1..=16).map(|n| f64::from(n) / 20.0).collect::<Vec<_>>(), Duration::from_hours(24)),
         config().open_on_overload(Duration::from_nanos(1)),
         config().open_on_overload(Duration::from_hours(1)),
         config().open_for(Duration::from_nanos(1)),
@@ -185,11 +205,13 @@ mod files {
             .failure_rate(0.05)
             .minimum_calls(10)
             .slow(Duration::from_millis(250), 0.5)
+            .slow_in_flight(true)
             .open_on_overload(30 * SECOND)
             .open_for(OpenFor::Growing { first: 5 * SECOND, factor: 2.0, max: 300 * SECOND })
             .jitter(0.1)
             .probes(5)
             .probe_deadline(2 * SECOND)
+            .gradual([0.01, 0.25], 10 * SECOND)
             .shadow(true)
             .seed(7)
     }
@@ -203,11 +225,13 @@ mod files {
             failure_rate = "5%"
             minimum_calls = 10
             slow = { longer_than = "250ms", rate = 0.5 }
+            slow_in_flight = true
             overload = "30s"
             open_for = { first = "5s", factor = 2, max = "5m" }
             jitter = "10%"
             probes = 5
             probe_deadline = "2s"
+            gradual = { shares = ["1%", 0.25], stage = "10s" }
             shadow = true
             seed = 7
         "#;
@@ -218,19 +242,22 @@ breaker:
   failure_rate: 5%
   minimum_calls: 10
   slow: { longer_than: 250ms, rate: 50% }
+  slow_in_flight: true
   overload: 30s
   open_for: { first: 5s, factor: 2, max: 5m }
   jitter: 0.1
   probes: 5
   probe_deadline: 2s
+  gradual: { shares: [0.01, 25%], stage: 10s }
   shadow: true
   seed: 7
 ";
         let json = r#"{ "breaker": {
             "name": "payments", "window": { "within": "10s" }, "failure_rate": 0.05, "minimum_calls": 10,
-            "slow": { "longer_than": "250ms", "rate": "50%" }, "overload": "30s",
+            "slow": { "longer_than": "250ms", "rate": "50%" }, "slow_in_flight": true, "overload": "30s",
             "open_for": { "first": "5s", "factor": 2.0, "max": "5m" },
-            "jitter": "10%", "probes": 5, "probe_deadline": "2s", "shadow": true, "seed": 7
+            "jitter": "10%", "probes": 5, "probe_deadline": "2s",
+            "gradual": { "shares": ["1%", "25%"], "stage": "10s" }, "shadow": true, "seed": 7
         } }"#;
         let expected = Ok(App { breaker: full() });
         assert_eq!(from_toml(toml), expected);
@@ -279,6 +306,7 @@ breaker:
     fn a_configuration_that_is_written_reads_the_same() {
         let mut configs = vec![Config::default(), full(), Config::default().open_for(Duration::MAX).seed(u64::MAX)];
         configs.extend([Window::Consecutive(5), Window::Last(7)].map(|window| full().window(window)));
+        configs.push(full().gradual([0.1 + 0.2], Duration::from_millis(1)));
         configs.push(Config::default().slow(Duration::from_nanos(1_000_000_001), 0.1 + 0.2));
         configs.push(full().slow_is_failure(SECOND));
         for config in configs {
@@ -317,6 +345,11 @@ breaker:
                 "\"half\", expected a rate such as 0.05 or \"5%\", or \"with_failures\"",
             ),
             ("slow = { longer_than = \"1s\", rate = true }", "or \"with_failures\""),
+            ("gradual = { shares = [0.1] }", "missing field `stage`"),
+            ("gradual = { shares = [0.1], stage = \"1s\", x = 1 }", "unknown field `x`"),
+            ("gradual = { shares = [\"half\"], stage = \"1s\" }", "\"half\" is not a rate such as 0.05 or \"5%\""),
+            ("gradual = { shares = 0.1, stage = \"1s\" }", "expected a sequence"),
+            ("slow_in_flight = 1", "integer `1`"),
             ("overload = \"soon\"", "\"soon\" is not a duration such as \"30s\""),
             ("overload = 30", "integer `30`"),
             ("probe_deadline = \"soon\"", "\"soon\" is not a duration such as \"30s\""),
@@ -343,6 +376,9 @@ breaker:
             ("window = { within = \"9ms\" }", "window.within"),
             ("name = \"\"", "name"),
             ("open_for = \"0s\"", "open_for"),
+            ("overload = \"2h\"", "overload"),
+            ("slow_in_flight = true", "slow_in_flight"),
+            ("gradual = { shares = [\"200%\"], stage = \"1s\" }", "gradual.shares"),
         ] {
             let config = from_toml::<Config>(text).unwrap();
             assert_eq!(Circuit::new(config).unwrap_err().field(), field, "{text}");

@@ -131,6 +131,21 @@ fn extreme_times_and_probes() -> Vec<Extreme> {
         (base().slow(Duration::ZERO, 0.5), Some("slow.longer_than")),
         (base().slow(NANO, 0.5), None),
         (base().slow(Duration::MAX, 0.5), None),
+        (base().slow_in_flight(true), Some("slow_in_flight")),
+        (base().slow(NANO, 0.5).slow_in_flight(true), None),
+        (base().slow(Duration::MAX, 0.5).slow_in_flight(true), None),
+        (base().slow_is_failure(NANO).slow_in_flight(true), None),
+        (base().slow_is_failure(Duration::ZERO), Some("slow.longer_than")),
+        (base().open_on_overload(Duration::ZERO), Some("overload")),
+        (base().open_on_overload(NANO), None),
+        (base().open_on_overload(Duration::from_hours(1)), None),
+        (base().open_on_overload(Duration::from_hours(1) + NANO), Some("overload")),
+        (base().gradual([], secs(1)), Some("gradual.shares")),
+        (base().gradual([0.5], Duration::ZERO), Some("gradual.stage")),
+        (base().gradual([0.5], NANO), None),
+        (base().gradual([0.5], Duration::from_hours(24)), None),
+        (base().gradual([0.5], Duration::from_hours(24) + NANO), Some("gradual.stage")),
+        (base().window(Window::Consecutive(u32::MAX)).gradual([f64::MIN_POSITIVE], NANO).probes(1_000), None),
         (base().open_for(Duration::ZERO), Some("open_for")),
         (base().open_for(NANO), None),
         (base().open_for(Duration::MAX), None),
@@ -165,6 +180,7 @@ fn extreme_floats() -> Vec<Extreme> {
     for bad in [0.0, -0.0, -1.0, 1.0 + f64::EPSILON, f64::MAX, f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
         table.push((base().failure_rate(bad), Some("failure_rate")));
         table.push((base().slow(secs(1), bad), Some("slow.rate")));
+        table.push((base().gradual([bad], secs(1)), Some("gradual.shares")));
     }
     for bad in [-f64::MIN_POSITIVE, -1.0, f64::MAX, f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
         table.push((base().jitter(bad), Some("jitter")));
@@ -193,8 +209,8 @@ fn extreme_settings_that_are_allowed_are_harmless() {
     for (config, _) in extremes().into_iter().filter(|(_, refused)| refused.is_none()) {
         let mut driver = Driver::new(config.clone());
         for round in 0..40_u32 {
-            let outcome =
-                [Outcome::Failure, Outcome::Abandoned, Outcome::Failure, Outcome::Ignored][round as usize % 4];
+            let overloaded = Outcome::Overloaded(Some(Duration::MAX));
+            let outcome = [Outcome::Failure, Outcome::Abandoned, overloaded, Outcome::Ignored][round as usize % 4];
             let permits: Vec<Permit> = (0..4).filter_map(|_| driver.admit().ok()).collect();
             driver.wait(secs(1) * round);
             for permit in permits {
@@ -219,6 +235,9 @@ fn recover(driver: &mut Driver, config: &Config) {
         driver.wait(driver.retry_after().unwrap_or_default());
         if let Ok(permit) = driver.admit() {
             driver.settle(permit, Outcome::Success);
+        }
+        if driver.state() == State::Recovering {
+            driver.wait(Duration::from_hours(24));
         }
     }
     assert_eq!(driver.state() == State::Closed, !for_ever, "{config:?}");

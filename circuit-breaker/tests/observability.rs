@@ -34,6 +34,25 @@ fn open_reopen_and_close(circuit: &Circuit) {
     assert_eq!(circuit.state(), State::Closed);
 }
 
+/// Two failures open; one probe and two stages close.
+fn recovering(name: &'static str) -> Circuit {
+    let config = Config::default().name(name).window(Window::Consecutive(2)).probes(1);
+    Circuit::new(config.gradual([0.1, 0.5], Duration::from_secs(10))).unwrap()
+}
+
+/// Opens and closes; five transitions.
+fn recover(circuit: &Circuit) {
+    let at = now();
+    open(circuit, at);
+    for seconds in [30, 30, 40] {
+        let later = at + Duration::from_secs(seconds);
+        circuit.settle(circuit.admit(later).unwrap(), Outcome::Success, later);
+        assert_eq!(circuit.state(), State::Recovering);
+    }
+    let snapshot = circuit.snapshot_at(at + Duration::from_secs(50));
+    assert_eq!((snapshot.state, snapshot.generation), (State::Closed, 5));
+}
+
 /// A hundred calls that change nothing.
 fn accept_a_hundred(circuit: &Circuit) {
     for _ in 0..100 {
@@ -88,6 +107,22 @@ fn each_transition_is_one_generation_for_the_watcher() {
         assert_eq!((status.state, status.generation), (state, generation));
         assert_eq!(circuit.snapshot().generation, generation);
     }
+}
+
+#[test]
+fn a_watcher_sees_each_stage_of_a_recovery() {
+    let circuit = recovering("watched recovery");
+    let mut watch = circuit.watch();
+    let at = now();
+    open(&circuit, at);
+    let mut seen = Vec::new();
+    for seconds in [30, 30, 40, 50] {
+        let later = at + Duration::from_secs(seconds);
+        circuit.settle(circuit.admit(later).unwrap(), Outcome::Success, later);
+        seen.push((watch.borrow_and_update().state, circuit.snapshot_at(later).stage));
+    }
+    let (recovering, closed) = (State::Recovering, State::Closed);
+    assert_eq!(seen, [(recovering, Some(0)), (recovering, Some(0)), (recovering, Some(1)), (closed, None)]);
 }
 
 #[test]
@@ -204,6 +239,24 @@ mod events {
     }
 
     #[test]
+    fn the_stages_of_a_recovery_are_events() {
+        let circuit = recovering("traced recovery");
+        let events = seen(|| recover(&circuit));
+        let expected = [
+            ("circuit opened", "closed", "failures in a row"),
+            ("circuit let probes pass", "open", "the open time is over"),
+            ("circuit let a share of calls pass", "half_open", "probes succeeded"),
+            ("circuit let a share of calls pass", "recovering", "calls of the stage succeeded"),
+            ("circuit closed", "recovering", "calls of the stage succeeded"),
+        ];
+        let expected = expected.into_iter().zip(1..).map(|((message, from, cause), generation)| {
+            let level = if message == "circuit opened" { Level::WARN } else { Level::INFO };
+            transition(level, message, "traced recovery", from, cause, generation)
+        });
+        assert_eq!(events, expected.collect::<Vec<_>>());
+    }
+
+    #[test]
     fn a_refusal_is_an_event_for_those_who_debug() {
         let circuit = circuit("traced refusal");
         circuit.isolate();
@@ -291,6 +344,23 @@ mod metrics {
             read.retain(|(key, _)| key.starts_with("mainstay_circuits"));
             read
         }
+    }
+
+    #[test]
+    fn a_recovering_circuit_stands_in_a_gauge_of_its_own_and_each_stage_is_a_transition() {
+        let mut recorder = Recorder::new();
+        let circuit = recovering("gauged recovery");
+        recorder.during(|| recover(&circuit));
+        assert_eq!(recorder.gauges(), [("mainstay_circuits circuit=gauged recovery state=closed", 1.0)]);
+        let to_stages = ("mainstay_circuit_transitions_total circuit=gauged recovery to=recovering", 2.0);
+        assert!(recorder.read().contains(&to_stages));
+        recorder.during(|| {
+            let at = now() + Duration::from_secs(100);
+            open(&circuit, at);
+            let later = at + Duration::from_secs(30);
+            circuit.settle(circuit.admit(later).unwrap(), Outcome::Success, later);
+        });
+        assert_eq!(recorder.gauges(), [("mainstay_circuits circuit=gauged recovery state=recovering", 1.0)]);
     }
 
     #[test]
@@ -439,8 +509,8 @@ mod metrics {
         let circuit = circuit("labelled");
         recorder.during(|| open_reopen_and_close(&circuit));
         recorder.read();
-        // Five gauges, five counters of transitions, one of refusals: whatever the traffic is.
-        assert_eq!(recorder.sums.len(), 11);
+        // Six gauges, six counters of transitions, one of refusals: whatever the traffic is.
+        assert_eq!(recorder.sums.len(), 13);
         assert!(
             recorder.sums.keys().all(|key| key.starts_with("mainstay_circuit") && key.contains(" circuit=labelled"))
         );
@@ -619,7 +689,7 @@ mod metrics {
                 assert_eq!((recorder.touches.count(), recorder.by.borrow().len()), (0, 0));
                 circuit.reset();
                 let (touches, registered) = (recorder.touches.count(), recorder.by.borrow().len());
-                assert!(touches > 0 && registered == 11);
+                assert!(touches > 0 && registered == 13);
                 accept_a_hundred(&circuit);
                 assert_eq!(recorder.touches.count(), touches);
                 open(&circuit, now());

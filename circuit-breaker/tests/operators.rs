@@ -27,7 +27,9 @@ fn a_circuit_can_be_isolated_from_every_state() {
     let probing = Driver::half_open(fragile()).0;
     let disabled = Driver::new(fragile());
     disabled.circuit.disable();
-    for driver in [Driver::new(fragile()), Driver::open(fragile()), probing, disabled] {
+    let (recovering, probe) = Driver::half_open(fragile().gradual([0.5], secs(1)));
+    recovering.settle(probe, Outcome::Success);
+    for driver in [Driver::new(fragile()), Driver::open(fragile()), probing, recovering, disabled] {
         driver.circuit.isolate();
         assert!(driver.admit().is_err());
         assert_eq!((driver.state(), driver.snapshot().probes), (State::Isolated, 0));

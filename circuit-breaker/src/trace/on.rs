@@ -15,6 +15,9 @@ pub(crate) fn changed(name: &'static str, change: &Change) {
         State::HalfOpen => {
             info!(circuit = name, %from, %cause, generation, "circuit let probes pass");
         }
+        State::Recovering => {
+            info!(circuit = name, %from, %cause, generation, "circuit let a share of calls pass");
+        }
         State::Isolated => warn!(circuit = name, %from, %cause, generation, "circuit was isolated"),
         State::Disabled => warn!(circuit = name, %from, %cause, generation, "circuit was disabled"),
     }
