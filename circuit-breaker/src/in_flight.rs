@@ -96,9 +96,17 @@ impl InFlight {
 
     /// Lets go of a call that has ended; `false`, and nothing is done, if it has voted already.
     pub(crate) fn leave_bucket(&mut self, id: BucketId) -> bool {
+        let Some(bucket) = self.bucket_mut(id) else { return false };
+        bucket.calls = bucket.calls.saturating_sub(1);
+        true
+    }
+
+    fn bucket_mut(&mut self, id: BucketId) -> Option<&mut Bucket> {
+        let last = self.buckets.len().checked_sub(1)?;
         // Most calls are short, so most are in the last one.
-        let bucket = self.buckets.iter_mut().rev().find(|bucket| bucket.id == id);
-        bucket.map(|bucket| bucket.calls = bucket.calls.saturating_sub(1)).is_some()
+        let at =
+            if self.buckets[last].id == id { last } else { self.buckets.iter().position(|bucket| bucket.id == id)? };
+        self.buckets.get_mut(at)
     }
 
     /// Whether there is a bucket to take.

@@ -420,6 +420,18 @@ fn loom_a_call_is_in_flight_in_its_own_generation_only() {
 }
 
 #[test]
+fn loom_a_call_is_not_in_flight_of_a_circuit_that_was_isolated() {
+    results_are([true, false], || {
+        let now = start();
+        let circuit = circuit(in_flight(), now);
+        let (admitted, ()) = race(&circuit, move |circuit| circuit.admit(now).is_ok(), Circuit::isolate);
+        let seen = circuit.snapshot_at(now);
+        assert_eq!((seen.state, seen.in_flight), (State::Isolated, 0));
+        admitted
+    });
+}
+
+#[test]
 fn loom_a_stage_begins_once_and_has_one_first_call() {
     results_are([(true, false), (false, true)], || {
         let now = start();

@@ -224,6 +224,17 @@ fn calls_in_flight_and_the_stages_of_a_recovery_allocate_nothing() {
 }
 
 #[test]
+fn the_memory_of_calls_in_flight_is_fixed_however_many_there_are() {
+    let time = now();
+    // Buckets that last no time at all: each call would have one of its own.
+    let config = Config::default().slow(Duration::from_nanos(1), 0.5).slow_in_flight(true);
+    let circuit = Circuit::new_at(config, time).unwrap();
+    let mut held = Vec::with_capacity(1_000);
+    let info = measure(|| held.extend((0..1_000).map(|_| circuit.admit(time).unwrap())));
+    assert_eq!((info.count_total, circuit.snapshot_at(time).in_flight), (0, 1_000));
+}
+
+#[test]
 fn a_circuit_that_has_served_a_million_calls_holds_no_more_memory() {
     for config in windows() {
         let circuit = Circuit::new(config).unwrap();

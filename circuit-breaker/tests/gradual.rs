@@ -440,6 +440,18 @@ fn votes_of_a_stage_start_again_when_their_rules_change() {
 }
 
 #[test]
+fn a_row_in_a_stage_starts_again_with_its_votes() {
+    let config = Config::default().window(Window::Consecutive(3)).failure_rate(1.0).gradual([ALWAYS], STAGE);
+    let driver = recovering(config.clone());
+    driver.calls(2, Outcome::Failure);
+    driver.reconfigure(config.failure_rate(0.9));
+    driver.calls(2, Outcome::Failure);
+    assert_eq!(driver.state(), State::Recovering);
+    driver.call(Outcome::Failure);
+    assert_eq!(driver.state(), State::Open);
+}
+
+#[test]
 fn in_shadow_mode_a_stage_runs_and_refuses_nothing() {
     let mut driver = recovering(strict(rates()).shadow(true));
     let first = driver.take();

@@ -2,11 +2,20 @@
 
 mod support;
 
-use mainstay_circuit_breaker::{Config, Outcome, Permit, SlowRate, State, Window};
-use mainstay_core::window::{Counts, Vote};
+use mainstay_circuit_breaker::{Circuit, Config, Outcome, Permit, SlowRate, State, Window};
+use mainstay_core::{
+    Error,
+    window::{Counts, Vote},
+};
 use proptest::prelude::*;
-use std::time::{Duration, Instant};
+use std::{
+    future::pending,
+    panic::{AssertUnwindSafe, catch_unwind},
+    task::Poll,
+    time::{Duration, Instant},
+};
 use support::{Driver, NANO, counts, ms, secs, sequences};
+use tokio_test::{assert_pending, task};
 
 const SLOW: Duration = secs(1);
 
@@ -277,19 +286,20 @@ fn switched_off_it_loses_no_vote_and_switched_on_again_counts_none_twice() {
 #[test]
 fn a_new_threshold_applies_to_the_calls_in_flight() {
     let mut driver = Driver::new(config(Window::Last(100)).minimum_calls(99));
-    let mut held = take(&driver, 2);
+    let mut held = take(&driver, 3);
     driver.wait(secs(2));
     driver.reconfigure(config(Window::Last(100)).minimum_calls(99).slow(secs(10), 0.5));
     driver.settle(held.remove(0), Outcome::Success);
     assert_eq!((driver.snapshot().votes, driver.snapshot().overdue), (counts(1, 0, 0), 0));
     driver.wait(secs(9));
     let _other = driver.take();
-    assert_eq!(driver.snapshot().votes, counts(2, 0, 1));
+    assert_eq!((driver.snapshot().votes, driver.snapshot().overdue), (counts(3, 0, 2), 2));
 
     // A success that voted as slow, and would not be slow any more, does not vote again either.
     driver.reconfigure(config(Window::Last(100)).minimum_calls(99).slow(secs(60), 0.5));
     driver.settle(held.remove(0), Outcome::Success);
-    assert_eq!((driver.snapshot().votes, driver.snapshot().overdue), (counts(2, 0, 1), 0));
+    let seen = driver.snapshot();
+    assert_eq!((seen.votes, seen.in_flight, seen.overdue), (counts(3, 0, 2), 2, 1));
 }
 
 #[test]
@@ -548,4 +558,39 @@ proptest! {
         driver.call(Outcome::Success);
         prop_assert_eq!(driver.snapshot().votes, counts(all + 1, 0, all));
     }
+}
+
+// ===== through the shell =====
+
+#[tokio::test(start_paused = true)]
+async fn a_future_that_is_dropped_and_one_that_panics_leave_their_buckets() {
+    let circuit = Circuit::new(config(Window::Last(100)).minimum_calls(99)).expect("the configuration is valid");
+    let mut silent = task::spawn(circuit.call(pending::<Result<(), Error<()>>>));
+    assert_pending!(silent.poll());
+    assert_eq!(circuit.snapshot().in_flight, 1);
+    drop(silent);
+    let seen = circuit.snapshot();
+    assert_eq!((seen.in_flight, seen.abandoned, seen.votes), (0, 1, counts(0, 0, 0)));
+
+    let mut ill = task::spawn(circuit.call(|| async { panic!("the service is ill") }));
+    let panicked = catch_unwind(AssertUnwindSafe(|| {
+        let _answer: Poll<Result<(), Error<()>>> = ill.poll();
+    }));
+    assert!(panicked.is_err());
+    assert_eq!((circuit.snapshot().in_flight, circuit.snapshot().votes), (0, counts(1, 1, 0)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn callers_who_wait_for_silence_are_the_last_who_do() {
+    let circuit = Circuit::new(config(Window::Last(100))).expect("the configuration is valid");
+    let mut silent: Vec<_> = (0..4).map(|_| task::spawn(circuit.call(pending::<Result<(), Error<()>>>))).collect();
+    for call in &mut silent {
+        assert_pending!(call.poll());
+    }
+    tokio::time::advance(SLOW + ms(1)).await;
+    assert!(matches!(circuit.call(pending::<Result<(), Error<()>>>).await, Err(Error::Refused(_))));
+
+    drop(silent);
+    let seen = circuit.snapshot();
+    assert_eq!((seen.state, seen.votes, seen.abandoned), (State::Open, counts(4, 0, 4), 0));
 }

@@ -2,9 +2,9 @@
 
 mod support;
 
-use mainstay_circuit_breaker::{Config, OpenFor, Outcome, Permit, State, Window};
-use mainstay_core::{Class, Failure};
-use std::time::Duration;
+use mainstay_circuit_breaker::{Circuit, Config, OpenFor, Outcome, Permit, State, Window};
+use mainstay_core::{Class, Error, Failure, classify_fn, lift};
+use std::{future::ready, sync::Arc, time::Duration};
 use support::{Driver, NANO, counts, five, fragile, just_under, ms, secs};
 
 const CAP: Duration = secs(60);
@@ -157,4 +157,28 @@ fn an_overload_can_also_be_slow() {
     let mut driver = Driver::new(config);
     driver.call_of(secs(2), overloaded(secs(5)));
     assert_eq!((driver.state(), driver.snapshot().votes), (State::Open, counts(1, 1, 1)));
+}
+
+// ===== through the shell =====
+
+#[derive(Debug, PartialEq)]
+struct TooMany(u64);
+
+#[tokio::test(start_paused = true)]
+async fn what_the_classifier_reads_opens_the_circuit_of_a_call() {
+    let circuit = Circuit::new(Config::default().open_on_overload(CAP)).expect("the configuration is valid");
+    let read = Arc::new(classify_fn(|result: Result<&(), &Error<TooMany>>| match result {
+        Ok(()) => Class::Success,
+        Err(Error::Inner(TooMany(asked))) => Class::Failure(Failure::Overloaded { retry_after: Some(secs(*asked)) }),
+        Err(_) => Class::Failure(Failure::Transient),
+    }));
+    let answer = circuit.call_classified(read.clone(), || lift(ready(Err(TooMany(7))))).await;
+    assert_eq!(answer, Err(Error::Inner(TooMany(7))));
+
+    let Err(Error::Refused(refused)) = circuit.call_classified(read.clone(), || lift(ready(Ok(())))).await else {
+        panic!("the circuit is open")
+    };
+    assert_eq!(refused.retry_after(), Some(secs(7)));
+    tokio::time::advance(secs(7)).await;
+    assert_eq!(circuit.call_classified(read.clone(), || lift(ready(Ok(())))).await, Ok(()));
 }
