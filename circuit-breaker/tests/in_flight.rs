@@ -434,6 +434,8 @@ fn events(steps: impl Strategy<Value = u64> + 'static) -> impl Strategy<Value = 
 struct Model {
     calls: Vec<Call>,
     votes: Vec<Vote>,
+    /// Since the last vote.
+    abandoned: usize,
     slow: Duration,
     slow_is_failure: bool,
 }
@@ -451,6 +453,7 @@ impl Model {
             if !call.is_settled && !call.has_voted && self.is_slow(&call, now) {
                 self.calls[which].has_voted = true;
                 self.votes.push(Vote { failed: self.slow_is_failure, slow: true });
+                self.abandoned = 0;
             }
         }
         self.votes.len() > before
@@ -463,11 +466,16 @@ impl Model {
         let failed = match outcome {
             Outcome::Success => false,
             Outcome::Failure => true,
+            Outcome::Abandoned if !opens && !call.has_voted => {
+                self.abandoned += 1;
+                return self.abandoned >= if self.votes.is_empty() { 6 } else { 20 };
+            }
             _ => return opens,
         };
         if opens || call.has_voted {
             return opens;
         }
+        self.abandoned = 0;
         let slow = self.is_slow(&call, now);
         let vote = Vote { failed: failed || (slow && self.slow_is_failure), slow };
         self.votes.push(vote);
@@ -500,7 +508,7 @@ fn run(slow_is_failure: bool, events: Vec<Event>, tick: Duration) -> Result<(), 
     }
     prop_assert_eq!(config.slow.map(|slow| slow.rate == SlowRate::WithFailures), Some(slow_is_failure));
     let mut driver = Driver::new(config);
-    let mut model = Model { calls: Vec::new(), votes: Vec::new(), slow: tick * 10, slow_is_failure };
+    let mut model = Model { calls: Vec::new(), votes: Vec::new(), abandoned: 0, slow: tick * 10, slow_is_failure };
     let mut held: Vec<(usize, Permit)> = Vec::new();
     for event in events {
         let mut opens = false;

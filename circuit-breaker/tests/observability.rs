@@ -41,6 +41,7 @@ fn recovering(name: &'static str) -> Circuit {
 }
 
 /// Opens and closes; five transitions.
+#[cfg(any(feature = "metrics", feature = "tracing"))]
 fn recover(circuit: &Circuit) {
     let at = now();
     open(circuit, at);
