@@ -27,7 +27,7 @@ impl Past {
             // fill the table with open circuits, one by one and for ever.
             State::Open if machine.open_until().is_some_and(|until| now >= until) => Self::Marked,
             // With no handle there is no call whose end could be waited for.
-            State::HalfOpen => Self::Marked,
+            State::HalfOpen | State::Recovering => Self::Marked,
             // Refusing, or as an operator has said.
             State::Open | State::Isolated | State::Disabled => Self::Standing,
         }

@@ -107,7 +107,7 @@ impl Machine {
     pub(crate) fn settle(&mut self, place: Place, outcome: Outcome) {
         match outcome {
             Outcome::Success => self.accept(place),
-            Outcome::Failure => {}
+            Outcome::Failure | Outcome::Overloaded(_) => {}
             Outcome::Ignored | Outcome::Abandoned => {
                 self.amend(place, |tally| {
                     tally.requests = tally.requests.saturating_sub(1).max(tally.accepts);
