@@ -663,7 +663,8 @@ fn ten_thousand_keys_make_no_more_series_than_one() {
         assert!(circuits.snapshot().evicted > 9_000, "{:?}", circuits.snapshot());
         let mut sum = 0.0;
         let series = snapshotter.snapshot().into_vec();
-        assert!(series.len() <= 11, "{}", series.len());
+        // Six states, six transitions into them, one counter of refusals.
+        assert!(series.len() <= 13, "{}", series.len());
         for (key, _, _, value) in series {
             for label in key.key().labels().filter(|label| label.key() == "circuit") {
                 assert_eq!(label.value(), "keyed");
