@@ -76,7 +76,7 @@ pub struct BodyCircuitBreakerLayer<H, C> {
 ///
 /// As [`CircuitBreaker`]. A body that panics has failed.
 #[derive(Clone)]
-pub struct BodyCircuitBreaker<S, H, C> {
+pub struct BodyCircuitBreaker<S, H: Deref<Target = Circuit>, C> {
     breaker: CircuitBreaker<S, H, C>,
 }
 
@@ -134,7 +134,7 @@ where
     }
 }
 
-impl<S, H, C> BodyCircuitBreaker<S, H, C> {
+impl<S, H: Deref<Target = Circuit>, C> BodyCircuitBreaker<S, H, C> {
     /// The inner service.
     pub const fn get_ref(&self) -> &S {
         self.breaker.get_ref()

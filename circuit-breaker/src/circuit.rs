@@ -8,12 +8,14 @@ use crate::{
     recent::Recent,
     status::{Changes, Snapshot, State, Status},
     sync::{AtomicU64, Mutex, MutexGuard, Ordering},
+    waiters::{Answer, Place, Room, Waiters, Woken},
     word::{Flag, Word},
 };
 use mainstay_core::{InvalidConfig, Now, Reason, Refused, intern};
 use std::{
     fmt, mem,
     sync::PoisonError,
+    task::Waker,
     time::{Duration, Instant},
 };
 use tokio::sync::watch;
@@ -25,9 +27,9 @@ use tokio::sync::watch;
 ///
 /// # Invariants
 ///
-/// 1. `word` and `open_until` are written only while `machine` is locked, and agree with it whenever it is unlocked.
+/// 1. `word` and `open_until` are written only while `locked` is locked, and agree with its machine whenever it is unlocked.
 /// 2. The generation in `word` never falls.
-/// 3. Nothing foreign (a clock, a waker, a subscriber, a recorder) runs while `machine` is locked.
+/// 3. Nothing foreign (a clock, a waker, a subscriber, a recorder) runs while `locked` is locked.
 ///
 /// # Examples
 ///
@@ -56,10 +58,15 @@ pub struct Circuit {
     /// In nanoseconds since `epoch`.
     open_until: AtomicU64,
     refused: AtomicU64,
-    machine: Mutex<Machine>,
+    locked: Mutex<Locked>,
     name: &'static str,
     epoch: Instant,
     observers: Observers,
+}
+
+struct Locked {
+    machine: Machine,
+    waiters: Waiters<Waker>,
 }
 
 /// An opening that no clock reaches the end of.
@@ -84,7 +91,7 @@ impl Circuit {
             word: AtomicU64::new(machine.word().0),
             open_until: AtomicU64::new(NEVER),
             refused: AtomicU64::new(0),
-            machine: Mutex::new(machine),
+            locked: Mutex::new(Locked { machine, waiters: Waiters::new() }),
             name,
             epoch: now,
             observers: Observers::new(name),
@@ -99,7 +106,7 @@ impl Circuit {
     /// Never: the configuration was checked.
     #[must_use]
     pub fn fresh_at(&self, now: impl Now) -> Self {
-        let config = self.lock().config_for_another();
+        let config = self.lock().machine.config_for_another();
         Self::new_at(config, now).unwrap_or_else(|error| unreachable!("a checked configuration was refused: {error}"))
     }
 
@@ -145,7 +152,7 @@ impl Circuit {
         let now = now.now();
         // Relaxed: a counter that nobody decides by.
         let refused = self.refused.load(Ordering::Relaxed);
-        self.change(|machine, changes| {
+        self.change(Some(now), |machine, changes| {
             let wait = machine.check(now, changes).err();
             Snapshot {
                 name: self.name,
@@ -178,7 +185,7 @@ impl Circuit {
 
     /// The present configuration.
     pub fn config(&self) -> Config {
-        self.lock().config().clone()
+        self.lock().machine.config().clone()
     }
 
     /// Watches the state. The receiver sees the latest state, by generation; it may miss one that did not last.
@@ -190,17 +197,17 @@ impl Circuit {
 
     /// Refuses every call until [`reset`](Circuit::reset), whatever happens. In shadow mode nothing is refused.
     pub fn isolate(&self) {
-        self.change(Machine::isolate);
+        self.change(None, Machine::isolate);
     }
 
     /// Admits every call and counts none until [`reset`](Circuit::reset).
     pub fn disable(&self) {
-        self.change(Machine::disable);
+        self.change(None, Machine::disable);
     }
 
     /// Closes the circuit and forgets what was counted, also if it is closed already.
     pub fn reset(&self) {
-        self.change(Machine::reset);
+        self.change(None, Machine::reset);
     }
 
     /// Takes another configuration and keeps the state.
@@ -216,8 +223,14 @@ impl Circuit {
     pub fn reconfigure_at(&self, config: Config, now: impl Now) -> Result<(), InvalidConfig> {
         config.check()?;
         // Made, and dropped, without the lock.
-        let mut recent = Recent::new(config.window, now.now())?;
-        self.change(|machine, _| machine.reconfigure(config, &mut recent))
+        let now = now.now();
+        let mut recent = Recent::new(config.window, now)?;
+        self.with_waiters(self.lock(), Some(now), |Locked { machine, waiters }, _, woken| {
+            machine.reconfigure(config, &mut recent)?;
+            waiters.tell_all(woken);
+            Ok(())
+        })
+        .0
     }
 
     /// Takes the metrics recorder that is installed now, if the circuit has met another one before.
@@ -302,8 +315,19 @@ impl Circuit {
         if self.word() == word { machine.admit_tracked(now) } else { None }
     }
 
+    /// Admits one who waited and was let through, unless another call was faster; that is no refused call.
+    pub(crate) fn admit_waiter(&self, now: impl Now) -> Option<Permit> {
+        let word = self.word();
+        match word.state() {
+            State::Open | State::HalfOpen | State::Isolated if !word.has(Flag::SHADOW) => {
+                self.admit_in_machine(now.now()).ok()
+            }
+            _ => self.admit(now).ok(),
+        }
+    }
+
     fn admit_in_machine(&self, now: Instant) -> Result<Permit, Wait> {
-        let (admitted, changes) = self.locked(|machine, changes| machine.admit(now, changes));
+        let (admitted, changes) = self.locked(Some(now), |machine, changes| machine.admit(now, changes));
         let scope = GiveBack { circuit: self, permit: admitted.as_ref().ok(), now };
         self.tell(&changes);
         mem::forget(scope);
@@ -317,7 +341,7 @@ impl Circuit {
         }
         let now = now.now();
         self.refused_by_word(word, now)?;
-        self.change(|machine, changes| machine.check(now, changes))
+        self.change(Some(now), |machine, changes| machine.check(now, changes))
     }
 
     /// The common success takes the lock for a moment; everything else goes the long way.
@@ -340,14 +364,14 @@ impl Circuit {
     pub fn renew(&self, permit: &Permit, now: impl Now) {
         if permit.is_probe() {
             let now = now.now();
-            self.change(|machine, changes| machine.renew(permit, now, changes));
+            self.change(Some(now), |machine, changes| machine.renew(permit, now, changes));
         }
     }
 
     /// Counts a service that failed before it could be called, if a call would have been admitted.
     pub(crate) fn fail_unready(&self, now: impl Now) {
         let now = now.now();
-        self.change(|machine, changes| {
+        self.change(Some(now), |machine, changes| {
             if let Ok(permit) = machine.admit(now, changes) {
                 machine.settle(&permit, Outcome::Failure, now, changes);
             }
@@ -356,7 +380,41 @@ impl Circuit {
 
     #[inline(never)]
     fn settle_in_machine(&self, permit: &Permit, outcome: Outcome, now: Instant) {
-        self.change(|machine, changes| machine.settle(permit, outcome, now, changes));
+        self.change(Some(now), |machine, changes| machine.settle(permit, outcome, now, changes));
+    }
+
+    /// Someone who waits asks to be let through, and is woken by `waker` when asking again can help.
+    pub(crate) fn ask(&self, place: &mut Option<Place>, waker: &Waker, now: impl Now) -> Answer {
+        // Both are foreign, and come before the lock.
+        let (waker, now) = (waker.clone(), now.now());
+        let (answer, changes) = self.with_waiters(self.lock(), Some(now), |locked, changes, woken| {
+            // For the silent probes: while all wait, no call comes that would find them out.
+            let _ = locked.machine.check(now, changes);
+            locked.waiters.ask(place, waker, locked.machine.room(Some(now)), now, woken)
+        });
+        self.tell(&changes);
+        answer
+    }
+
+    /// Someone does not wait any more.
+    pub(crate) fn leave(&self, place: Place, now: impl Now) {
+        let now = now.now();
+        self.with_waiters(self.lock(), Some(now), |locked, _, woken| locked.waiters.leave(place, woken));
+    }
+
+    /// Someone who was let through is woken by `waker` if the circuit begins to refuse; `false` if it does so by now.
+    pub(crate) fn stand_by(&self, place: &mut Option<Place>, waker: &Waker, now: impl Now) -> bool {
+        let (waker, word) = (waker.clone(), self.word());
+        let now = if word.is_closed_without(Flag::NONE) { None } else { Some(now.now()) };
+        let mut locked = self.lock();
+        if let Room::Nothing(_) = locked.machine.room(now) {
+            drop(locked);
+            return false;
+        }
+        let before = locked.waiters.pass(place, waker);
+        drop(locked);
+        drop(before);
+        true
     }
 
     /// Refuses while the word alone says so.
@@ -398,13 +456,13 @@ impl Circuit {
 
     /// Records a success of a closed circuit, unless it was slow or the circuit is no longer what `word` says.
     fn settle_success(&self, word: Word, permit: &Permit, now: Option<Instant>) -> bool {
-        let mut machine = self.lock();
+        let Locked { machine, .. } = &mut *self.lock();
         // The word is written under the lock only, so it is the machine's.
         if self.word() != word || !machine.settle_success(permit, now) {
             return false;
         }
         if word.has(Flag::STREAK) {
-            self.publish(&machine);
+            self.publish(machine);
         }
         true
     }
@@ -415,19 +473,46 @@ impl Circuit {
     }
 
     /// Does something under the lock, and tells the observers after it.
-    fn change<R>(&self, act: impl FnOnce(&mut Machine, &mut Changes) -> R) -> R {
-        let (result, changes) = self.locked(act);
+    fn change<R>(&self, now: Option<Instant>, act: impl FnOnce(&mut Machine, &mut Changes) -> R) -> R {
+        let (result, changes) = self.locked(now, act);
         self.tell(&changes);
         result
     }
 
-    /// Does something under the lock; the observers are still to be told.
-    fn locked<R>(&self, act: impl FnOnce(&mut Machine, &mut Changes) -> R) -> (R, Changes) {
+    /// Does something under the lock; whoever waits and can go on is woken, the observers are still to be told.
+    fn locked<R>(&self, now: Option<Instant>, act: impl FnOnce(&mut Machine, &mut Changes) -> R) -> (R, Changes) {
+        let mut locked = self.lock();
+        if !locked.waiters.is_empty() {
+            return self.with_waiters(locked, now, |locked, changes, _| act(&mut locked.machine, changes));
+        }
         let mut changes = Changes::default();
-        let mut machine = self.lock();
-        let result = act(&mut machine, &mut changes);
-        self.publish(&machine);
-        drop(machine);
+        let result = act(&mut locked.machine, &mut changes);
+        self.publish(&locked.machine);
+        drop(locked);
+        (result, changes)
+    }
+
+    /// [`locked`](Self::locked) while there may be waiters.
+    #[inline(never)]
+    fn with_waiters<R>(
+        &self,
+        mut locked: MutexGuard<'_, Locked>,
+        now: Option<Instant>,
+        act: impl FnOnce(&mut Locked, &mut Changes, &mut Woken<Waker>) -> R,
+    ) -> (R, Changes) {
+        let (mut changes, mut woken) = (Changes::default(), Woken::nobody());
+        let refused = matches!(locked.machine.room(now), Room::Nothing(_));
+        let result = act(&mut locked, &mut changes, &mut woken);
+        self.publish(&locked.machine);
+        let Locked { machine, waiters } = &mut *locked;
+        let room = machine.room(now);
+        waiters.update(room, machine.config().probes as usize, now, &mut woken);
+        // Only when it begins to refuse: if each who asks woke the others, they would wake one another for ever.
+        if matches!(room, Room::Nothing(_)) && !(refused && changes.is_empty()) {
+            waiters.recall(&mut woken);
+        }
+        drop(locked);
+        woken.wake();
         (result, changes)
     }
 
@@ -469,9 +554,9 @@ impl Circuit {
         })
     }
 
-    fn lock(&self) -> MutexGuard<'_, Machine> {
+    fn lock(&self) -> MutexGuard<'_, Locked> {
         // Nothing foreign runs under the lock, so a panic there would be a bug of ours; other calls go on all the same.
-        self.machine.lock().unwrap_or_else(PoisonError::into_inner)
+        self.locked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -493,7 +578,8 @@ impl Drop for GiveBack<'_> {
     fn drop(&mut self) {
         if let Some(permit) = self.permit {
             // What this changes is not told: those who would be told have just panicked.
-            self.circuit.locked(|machine, changes| machine.settle(permit, Outcome::Ignored, self.now, changes));
+            let now = self.now;
+            self.circuit.locked(Some(now), |machine, changes| machine.settle(permit, Outcome::Ignored, now, changes));
         }
     }
 }

@@ -18,6 +18,7 @@ use std::{borrow::Cow, time::Duration};
 /// | [`overload`](Self::overload) | off | above 0, up to 1 h |
 /// | [`open_for`](Self::open_for) | [`OpenFor::Fixed`] 30 s | as [`OpenFor`] says |
 /// | [`jitter`](Self::jitter) | 0 | 0 to 1 |
+/// | [`on_open`](Self::on_open) | [`OnOpen::Refuse`] | |
 /// | [`probes`](Self::probes) | 3 | 1 to 1,000 |
 /// | [`probe_deadline`](Self::probe_deadline) | 30 s | above 0, up to 24 h |
 /// | [`gradual`](Self::gradual) | off | as [`Gradual`] says |
@@ -75,6 +76,10 @@ pub struct Config {
     /// By which share of itself an open time may be shortened at random, so that many clients do not probe together.
     #[cfg_attr(feature = "serde", serde(with = "mainstay_core::config::rate"))]
     pub jitter: f64,
+    /// What a service does while the circuit lets no call through: refuse it, or let its caller wait.
+    ///
+    /// When it is changed, those who wait are woken and do what it then says.
+    pub on_open: OnOpen,
     /// How many calls a half-open circuit lets through and is then judged by.
     pub probes: u32,
     /// How long a probe may be silent; after that it counts as failed.
@@ -157,6 +162,21 @@ pub enum OpenFor {
     },
 }
 
+/// What a service does while its circuit lets no call through.
+///
+/// It is about [`CircuitBreaker`](crate::CircuitBreaker) only. [`Circuit::call`](crate::Circuit::call) and
+/// [`Guard::admit`](crate::Guard::admit) refuse either way, and [`Guard::wait`](crate::Guard::wait) waits either way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "lowercase"))]
+pub enum OnOpen {
+    /// `poll_ready` is ready at once, and `call` refuses: callers hear no without delay.
+    #[default]
+    Refuse,
+    /// `poll_ready` is pending until the circuit lets a call through: a balancer sends the call elsewhere.
+    Wait,
+}
+
 impl From<Duration> for OpenFor {
     fn from(time: Duration) -> Self {
         Self::Fixed(time)
@@ -175,6 +195,7 @@ impl Default for Config {
             overload: None,
             open_for: OpenFor::Fixed(Duration::from_secs(30)),
             jitter: 0.0,
+            on_open: OnOpen::Refuse,
             probes: 3,
             probe_deadline: Duration::from_secs(30),
             gradual: None,
@@ -288,6 +309,12 @@ impl Config {
     /// Sets [`jitter`](Self#structfield.jitter).
     pub const fn jitter(mut self, share: f64) -> Self {
         self.jitter = share;
+        self
+    }
+
+    /// Sets [`on_open`](Self#structfield.on_open).
+    pub const fn on_open(mut self, on_open: OnOpen) -> Self {
+        self.on_open = on_open;
         self
     }
 

@@ -4,9 +4,10 @@ use crate::{
     circuit::Circuit,
     clock::Clock,
     permit::{Outcome, Permit},
+    wait::Waiter,
 };
 use mainstay_core::Refused;
-use std::{fmt, mem, ops::Deref};
+use std::{fmt, future::poll_fn, mem, ops::Deref};
 
 /// The right to make one call, which settles itself: as abandoned when dropped, as failed when the call panics.
 ///
@@ -42,6 +43,51 @@ impl<H: Deref<Target = Circuit>> Guard<H> {
     pub fn admit(circuit: H) -> Result<Self, Refused> {
         let permit = circuit.admit(Clock)?;
         Ok(Self::new(circuit, permit))
+    }
+
+    /// Waits until the circuit admits a call.
+    ///
+    /// Those who wait go on in the order in which they came, and at most as many at once as the circuit has room for. A
+    /// circuit in shadow mode is not waited for.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it is ready, it gives its place in line up, and its turn, if it had come, to the next one.
+    ///
+    /// # Panics
+    ///
+    /// If it has to wait for a time to pass, outside of a tokio runtime with a timer.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mainstay_circuit_breaker::{Circuit, Config, Guard, Outcome, State, Window};
+    ///
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() -> Result<(), mainstay_core::InvalidConfig> {
+    /// let circuit = Circuit::new(Config::default().window(Window::Consecutive(1)).probes(1))?;
+    /// Guard::wait(&circuit).await.settle(Outcome::Failure);
+    /// assert_eq!(circuit.state(), State::Open);
+    ///
+    /// Guard::wait(&circuit).await.settle(Outcome::Success); // thirty seconds later
+    /// assert_eq!(circuit.state(), State::Closed);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn wait(circuit: H) -> Self {
+        if let Ok(permit) = circuit.admit_by_word() {
+            return Self::new(circuit, permit);
+        }
+        let mut waiter = Waiter::new(&*circuit);
+        let permit = loop {
+            poll_fn(|cx| waiter.poll(cx)).await;
+            if let Some(permit) = circuit.admit_waiter(Clock) {
+                break permit;
+            }
+        };
+        // After the slot is taken, so that nobody is let through for it.
+        drop(waiter);
+        Self::new(circuit, permit)
     }
 
     pub(crate) const fn new(circuit: H, permit: Permit) -> Self {

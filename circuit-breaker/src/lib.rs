@@ -28,6 +28,8 @@ mod status;
 mod sync;
 mod throttle;
 mod trace;
+mod wait;
+mod waiters;
 mod word;
 
 #[cfg(feature = "http")]
@@ -42,7 +44,7 @@ pub use self::throttle::{BodyThrottleFuture, BodyThrottleLayer, BodyThrottleServ
 pub use self::{
     circuit::Circuit,
     clock::Clock,
-    config::{Config, Gradual, OpenFor, Slow, SlowRate, Window},
+    config::{Config, Gradual, OnOpen, OpenFor, Slow, SlowRate, Window},
     future::ResponseFuture,
     guard::Guard,
     keyed::{

@@ -1,13 +1,14 @@
 //! The state machine: no lock, no clock, no output.
 
 use crate::{
-    config::{Config, SlowRate},
+    config::{Config, OnOpen, SlowRate},
     gradual::Stage,
     in_flight::{BucketId, InFlight},
     permit::{Outcome, Permit},
     probes::{ProbeId, Probes},
     recent::{self, Recent},
     status::{Cause, Change, Changes, State, Status},
+    waiters::Room,
     word::{Flag, Word},
 };
 use mainstay_core::{
@@ -121,6 +122,28 @@ impl Machine {
             .with(Flag::STREAK, !counted && !self.recent.is_spotless())
             .with(Flag::SHADOW, self.config.shadow)
             .with(Flag::TRACKED, self.config.slow_in_flight)
+            .with(Flag::WAIT, matches!(self.config.on_open, OnOpen::Wait))
+    }
+
+    /// What there is room for, once the probes whose deadline has passed are gone. Without the time, an open circuit has
+    /// none.
+    pub(crate) fn room(&self, now: Option<Instant>) -> Room {
+        if self.config.shadow {
+            return Room::All;
+        }
+        match self.phase {
+            // Which calls a recovering circuit admits is drawn when they come.
+            Phase::Closed | Phase::Recovering(_) | Phase::Disabled => Room::All,
+            Phase::Open(Opening { until, .. }) => match (until, now) {
+                (Some(until), Some(now)) if now >= until => Room::Slots(self.config.probes as usize),
+                (until, _) => Room::Nothing(until),
+            },
+            Phase::HalfOpen => match self.probes.room(self.config.probes) {
+                0 => Room::Nothing(self.probes.next_deadline()),
+                free => Room::Slots(free),
+            },
+            Phase::Isolated => Room::Nothing(None),
+        }
     }
 
     /// When the current opening is over; `None` if never, or if there is none.

@@ -54,7 +54,14 @@ impl Probes {
 
     /// Whether one more may pass: votes and probes that are out are together fewer than `limit`.
     pub(crate) fn have_room(&self, limit: u32) -> bool {
-        self.out.len() as u64 + self.votes.calls < limit.into()
+        self.room(limit) > 0
+    }
+
+    /// How many more may pass.
+    pub(crate) fn room(&self, limit: u32) -> usize {
+        (limit as usize)
+            .saturating_sub(self.out.len())
+            .saturating_sub(usize::try_from(self.votes.calls).unwrap_or(usize::MAX))
     }
 
     /// Sends out a probe.
@@ -96,7 +103,7 @@ impl Probes {
     }
 
     /// When the first probe that is out expires.
-    fn next_deadline(&self) -> Option<Instant> {
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
         self.out.front().and_then(|probe| probe.deadline)
     }
 

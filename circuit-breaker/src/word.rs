@@ -4,7 +4,7 @@ use crate::status::State;
 
 /// What a call has to know before it takes any lock.
 ///
-/// Three bits of phase, six of flags, fifty-five of generation.
+/// Three bits of phase, seven of flags, fifty-four of generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Word(pub(crate) u64);
 
@@ -29,13 +29,15 @@ impl Flag {
     pub(crate) const SHADOW: Self = Self(1 << 7);
     /// A call is counted while it is in flight.
     pub(crate) const TRACKED: Self = Self(1 << 8);
+    /// A service waits where it would be refused.
+    pub(crate) const WAIT: Self = Self(1 << 9);
 }
 
 const PHASE: u64 = 0b111;
-const GENERATION_SHIFT: u32 = 9;
+const GENERATION_SHIFT: u32 = 10;
 
 impl Word {
-    /// The largest generation: at a million transitions a second it lasts a thousand years.
+    /// The largest generation: at a million transitions a second it lasts five hundred years.
     pub(crate) const MAX_GENERATION: u64 = u64::MAX >> GENERATION_SHIFT;
 
     pub(crate) const fn new(state: State, generation: u64) -> Self {

@@ -1,6 +1,6 @@
 //! Defaults, limits, and configuration files.
 
-use mainstay_circuit_breaker::{Circuit, Config, Gradual, OpenFor, Slow, SlowRate, Window};
+use mainstay_circuit_breaker::{Circuit, Config, Gradual, OnOpen, OpenFor, Slow, SlowRate, Window};
 use std::time::Duration;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -32,6 +32,7 @@ fn the_defaults_are_those_of_the_documentation() {
         ("overload", config.overload.map_or("off".into(), |cap| format!("{cap:?}"))),
         ("open_for", format!("{} s", open_for.as_secs())),
         ("jitter", config.jitter.to_string()),
+        ("on_open", format!("{:?}", config.on_open)),
         ("probes", config.probes.to_string()),
         ("probe_deadline", format!("{} s", config.probe_deadline.as_secs())),
         ("gradual", config.gradual.as_ref().map_or("off".into(), |gradual| format!("{gradual:?}"))),
@@ -61,6 +62,7 @@ fn each_setter_sets_its_setting() {
         .open_on_overload(8 * SECOND)
         .open_for(4 * SECOND)
         .jitter(0.3)
+        .on_open(OnOpen::Wait)
         .probes(5)
         .probe_deadline(6 * SECOND)
         .gradual([0.4, 0.5], 9 * SECOND)
@@ -71,6 +73,7 @@ fn each_setter_sets_its_setting() {
     assert_eq!((config.overload, config.slow_in_flight), (Some(8 * SECOND), true));
     assert_eq!(config.gradual, Some(Gradual { shares: vec![0.4, 0.5], stage: 9 * SECOND }));
     assert_eq!((config.open_for, config.probes, config.probe_deadline), (OpenFor::Fixed(4 * SECOND), 5, 6 * SECOND));
+    assert_eq!(config.on_open, OnOpen::Wait);
     assert!((config.failure_rate, config.jitter, config.shadow, config.seed) == (0.1, 0.3, true, Some(7)));
     assert_eq!(Circuit::new(config.clone()).unwrap().config(), config);
     let slow = Slow { longer_than: SECOND, rate: SlowRate::WithFailures };
@@ -209,6 +212,7 @@ mod files {
             .open_on_overload(30 * SECOND)
             .open_for(OpenFor::Growing { first: 5 * SECOND, factor: 2.0, max: 300 * SECOND })
             .jitter(0.1)
+            .on_open(OnOpen::Wait)
             .probes(5)
             .probe_deadline(2 * SECOND)
             .gradual([0.01, 0.25], 10 * SECOND)
@@ -229,6 +233,7 @@ mod files {
             overload = "30s"
             open_for = { first = "5s", factor = 2, max = "5m" }
             jitter = "10%"
+            on_open = "wait"
             probes = 5
             probe_deadline = "2s"
             gradual = { shares = ["1%", 0.25], stage = "10s" }
@@ -246,6 +251,7 @@ breaker:
   overload: 30s
   open_for: { first: 5s, factor: 2, max: 5m }
   jitter: 0.1
+  on_open: wait
   probes: 5
   probe_deadline: 2s
   gradual: { shares: [0.01, 25%], stage: 10s }
@@ -256,7 +262,7 @@ breaker:
             "name": "payments", "window": { "within": "10s" }, "failure_rate": 0.05, "minimum_calls": 10,
             "slow": { "longer_than": "250ms", "rate": "50%" }, "slow_in_flight": true, "overload": "30s",
             "open_for": { "first": "5s", "factor": 2.0, "max": "5m" },
-            "jitter": "10%", "probes": 5, "probe_deadline": "2s",
+            "jitter": "10%", "on_open": "wait", "probes": 5, "probe_deadline": "2s",
             "gradual": { "shares": ["1%", "25%"], "stage": "10s" }, "shadow": true, "seed": 7
         } }"#;
         let expected = Ok(App { breaker: full() });
