@@ -6,6 +6,7 @@ use crate::{
     future::ResponseFuture,
     guard::Guard,
     machine::Wait,
+    status::State,
     wait::Waiter,
     word::{Flag, Word},
 };
@@ -176,7 +177,7 @@ where
     /// Asks a circuit that may be waited for: true if the call is to be refused, false if the inner service is to be asked.
     #[inline(never)]
     fn poll_circuit(&mut self, word: Word, cx: &mut Context<'_>) -> Poll<bool> {
-        if word.is_closed_without(Flag::NONE) {
+        if word.is_closed_without(Flag::NONE) || word.state() == State::Disabled || word.has(Flag::SHADOW) {
             self.leave();
         } else if word.has(Flag::WAIT) {
             if self.waiter().poll(cx).is_pending() {

@@ -6,12 +6,13 @@
 //! | --- | --- | --- |
 //! | away | nowhere | it asks and there is no slot for it: in line. Or there is one: leased |
 //! | in line | `line`, by its place | a slot is free and it is the first (leased, woken); it asks and a slot is free (leased); the circuit lets everything through (away, woken); it leaves |
-//! | leased | `leases` | it makes its call, or does not want to any more, and leaves; the lease is over; the circuit lets everything through |
+//! | leased | `leases` | it makes its call, or does not want to any more, and leaves; the lease is over; it asks, and its slot went to a call from elsewhere (in line, at its place); the circuit lets everything through |
 //!
 //! A *lease* is the turn of one waiter to make a call; it takes no slot. Slots are given to whoever calls first, with a lease
 //! or without, so a lease can be lost to a call that came from elsewhere. All it does is to keep more waiters from being let
-//! through than there are slots. It lasts for [`LEASE`]: a task that was woken and is never polled, and a service that was
-//! found ready and is never called, hold up those behind them for so long, and no longer.
+//! through than there are slots. It lasts for [`LEASE`] from being woken to asking, and once more from being let through to
+//! the call: a task that was woken and is never polled, and a service that was found ready and is never called, hold up those
+//! behind them for so long, and no longer.
 //!
 //! A waiter has an *alarm*, the moment at which its own timer fires; that is how it hears of what time alone does. Only the
 //! waiter itself can set it, so a waiter whose alarm would come too late is *told*: woken to ask again, with its place kept.
@@ -79,6 +80,8 @@ struct InLine<W> {
 struct Lease {
     place: Place,
     until: Option<Instant>,
+    /// Whether its waiter was let through, and not only woken.
+    taken: bool,
 }
 
 /// Wakers on their way out of the lock.
@@ -128,11 +131,23 @@ impl<W> Waiters<W> {
 
     fn ask_for_slot(&mut self, place: Place, free: usize, now: Instant) -> Answer {
         self.end_leases(now);
-        if self.leases.iter().any(|lease| lease.place == place) {
+        let at = self.leases.iter().position(|lease| lease.place == place);
+        let taken = at.is_some_and(|at| self.leases[at].taken);
+        // Slots may have gone to calls from elsewhere since it was woken: who was let through first has the rest.
+        let ahead = match at {
+            Some(at) if taken => Self::taken(&self.leases[..at]),
+            Some(_) => Self::taken(&self.leases),
+            None => self.leases.len(),
+        };
+        let goes_on = ahead < free;
+        if goes_on && taken {
             return Answer::Go;
         }
-        if self.leases.len() < free {
-            self.lease(place, now);
+        if let Some(at) = at {
+            self.leases.remove(at);
+        }
+        if goes_on {
+            self.lease(place, now, true);
             return Answer::Go;
         }
         // Leases are made in the order of time.
@@ -165,7 +180,7 @@ impl<W> Waiters<W> {
                 while self.leases.len() < free
                     && let Some((place, first)) = self.line.pop_first()
                 {
-                    self.lease(place, now);
+                    self.lease(place, now, false);
                     woken.some.extend(first.waker);
                 }
             }
@@ -191,8 +206,12 @@ impl<W> Waiters<W> {
         woken.passed.append(&mut self.passed);
     }
 
-    fn lease(&mut self, place: Place, now: Instant) {
-        self.leases.push(Lease { place, until: now.checked_add(LEASE) });
+    fn lease(&mut self, place: Place, now: Instant, taken: bool) {
+        self.leases.push(Lease { place, until: now.checked_add(LEASE), taken });
+    }
+
+    fn taken(leases: &[Lease]) -> usize {
+        leases.iter().filter(|lease| lease.taken).count()
     }
 
     fn end_leases(&mut self, now: Instant) {

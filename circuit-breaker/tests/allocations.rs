@@ -3,7 +3,7 @@
 //! Run with the features off and on: with `tracing` and no subscriber, with `metrics` and no recorder.
 
 use allocation_counter::measure;
-use mainstay_circuit_breaker::{Circuit, CircuitBreakerLayer, Config, Guard, Outcome, State, Window};
+use mainstay_circuit_breaker::{Circuit, CircuitBreakerLayer, Config, Guard, OnOpen, Outcome, State, Window};
 use mainstay_core::{BoundaryLayer, Error};
 use std::{
     convert::Infallible,
@@ -39,6 +39,11 @@ const CALLS: u32 = 1_000;
 
 fn now() -> Instant {
     tokio::time::Instant::now().into_std()
+}
+
+/// Circuits that refuse, and circuits that are waited for.
+fn windows_of_layers() -> impl Iterator<Item = Config> {
+    windows().into_iter().flat_map(|config| [config.clone(), config.on_open(OnOpen::Wait)])
 }
 
 fn windows() -> [Config; 5] {
@@ -82,7 +87,7 @@ fn the_counter_counts() {
 
 #[test]
 fn an_accepted_call_through_the_layer_allocates_nothing() {
-    for config in windows() {
+    for config in windows_of_layers() {
         let circuit = Arc::new(Circuit::new(config.clone()).unwrap());
         assert_eq!(accepted_by(circuit), 0, "{config:?}");
         let circuit: &'static Circuit = Box::leak(Box::new(Circuit::new(config.clone()).unwrap()));
@@ -125,7 +130,7 @@ fn permits_and_guards_allocate_nothing_however_they_end() {
 
 #[test]
 fn a_disabled_and_a_shadowed_circuit_allocate_nothing_either() {
-    for config in windows() {
+    for config in windows_of_layers() {
         let disabled = Arc::new(Circuit::new(config.clone()).unwrap());
         disabled.disable();
         assert_eq!(accepted_by(disabled), 0, "{config:?}");

@@ -5,7 +5,7 @@ use http::{HeaderMap, HeaderValue, Request, Response};
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
 use mainstay_circuit_breaker::{
-    BodyCircuitBreakerLayer, Circuit, CircuitBreakerLayer, Config, SettleAtEnd, State, Window,
+    BodyCircuitBreakerLayer, Circuit, CircuitBreakerLayer, Clock, Config, OnOpen, Outcome, SettleAtEnd, State, Window,
 };
 use mainstay_core::{BoxError, Error, GrpcStatus, HttpStatus, Refusable, http::SettleBody};
 use std::{sync::Arc, time::Duration};
@@ -270,4 +270,26 @@ async fn a_response_future_that_is_dropped_is_an_abandoned_call() {
     let mut service = layer.layer(leaf);
     drop(service.ready().await.unwrap().call(Request::new(())));
     assert_eq!(votes(&layer.handle()), (0, 0, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_circuit_that_is_waited_for_lets_one_go_on_when_the_body_of_the_probe_has_ended() {
+    let config = one_failure_opens().on_open(OnOpen::Wait);
+    let layer = CircuitBreakerLayer::http(config).unwrap().until_body_end();
+    let circuit = layer.handle();
+    circuit.settle(circuit.admit(Clock).unwrap(), Outcome::Failure, Clock);
+
+    let begin = tokio::time::Instant::now();
+    let (sender, written) = body();
+    let probe = call(&layer, Response::new(written)).await.unwrap();
+    assert_eq!(tokio::time::Instant::now() - begin, Duration::from_secs(30));
+    let (_, other) = body();
+    let mut next = tokio_test::task::spawn(Box::pin(call(&layer, Response::new(other))));
+    assert!(next.poll().is_pending());
+    drop(sender);
+    assert!(!next.is_woken());
+    probe.into_body().collect().await.unwrap();
+    assert_eq!(circuit.state(), State::Closed);
+    assert!(next.is_woken());
+    assert!(matches!(next.poll(), std::task::Poll::Ready(Ok(_))));
 }

@@ -379,6 +379,25 @@ async fn who_lost_its_turn_and_asks_again_keeps_its_place() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn two_that_were_woken_for_two_slots_are_one_when_a_call_takes_one_of_them() {
+    let (world, mut probes) = World::half_open(config().probes(2), 2).await;
+    let mut clients = world.waiting(3);
+    probes.clear();
+    assert_eq!(woken(&clients), [0, 1]);
+    let barging = Guard::admit(Arc::clone(&world.circuit)).unwrap();
+    clients[1].goes_on();
+    clients[0].waits();
+    clients[1].goes_on();
+    drop(barging);
+    assert_eq!(woken(&clients), [0], "it kept its place");
+    clients[0].goes_on();
+    // Both are ready when another call takes one of the slots: the one that was let through first keeps its turn.
+    let _barging = Guard::admit(Arc::clone(&world.circuit)).unwrap();
+    clients[0].waits();
+    clients[1].goes_on();
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_lost_race_is_refused_with_no_time_to_wait_and_comes_back_to_wait() {
     let world = World::open(config());
     let mut client = world.client();
