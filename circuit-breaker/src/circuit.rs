@@ -501,16 +501,11 @@ impl Circuit {
         act: impl FnOnce(&mut Locked, &mut Changes, &mut Woken<Waker>) -> R,
     ) -> (R, Changes) {
         let (mut changes, mut woken) = (Changes::default(), Woken::nobody());
-        let refused = matches!(locked.machine.room(now), Room::Nothing(_));
         let result = act(&mut locked, &mut changes, &mut woken);
         self.publish(&locked.machine);
         let Locked { machine, waiters } = &mut *locked;
         let room = machine.room(now);
         waiters.update(room, machine.config().probes as usize, now, &mut woken);
-        // Only when it begins to refuse: if each who asks woke the others, they would wake one another for ever.
-        if matches!(room, Room::Nothing(_)) && !(refused && changes.is_empty()) {
-            waiters.recall(&mut woken);
-        }
         drop(locked);
         woken.wake();
         (result, changes)

@@ -170,6 +170,10 @@ impl<W> Waiters<W> {
     /// Lets through as many as there is room for, after anything that may have changed it. Without the time it leases
     /// nothing.
     pub(crate) fn update(&mut self, room: Room, scouts: usize, now: Option<Instant>, woken: &mut Woken<W>) {
+        // They will be refused, and not come here again, so they do not wake one another for ever.
+        if let Room::Nothing(_) = room {
+            woken.passed.append(&mut self.passed);
+        }
         match (room, now) {
             (Room::All, _) => {
                 self.leases.clear();
@@ -195,15 +199,9 @@ impl<W> Waiters<W> {
         }
     }
 
-    /// Everyone has to ask again; places are kept.
+    /// Everyone in line has to ask again; places are kept.
     pub(crate) fn tell_all(&mut self, woken: &mut Woken<W>) {
         woken.some.extend(self.line.values_mut().filter_map(|in_line| in_line.waker.take()));
-        self.recall(woken);
-    }
-
-    /// Those who wait for the service behind have to ask again.
-    pub(crate) fn recall(&mut self, woken: &mut Woken<W>) {
-        woken.passed.append(&mut self.passed);
     }
 
     fn lease(&mut self, place: Place, now: Instant, taken: bool) {

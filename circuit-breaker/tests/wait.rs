@@ -6,9 +6,14 @@ mod support;
 use mainstay_circuit_breaker::{Circuit, Clock, Guard, OnOpen, OpenFor, Outcome, State};
 use mainstay_core::{Error, Refused};
 use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, Mutex, atomic::Ordering::SeqCst},
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    sync::{
+        Arc, Mutex,
+        atomic::Ordering::SeqCst,
+        mpsc::{RecvTimeoutError, channel},
+    },
     task::{Context, Poll, Wake, Waker},
+    thread,
     time::Duration,
 };
 use support::{Client, Do, World, advance, config, woken};
@@ -353,6 +358,18 @@ async fn a_turn_that_is_not_used_passes_to_the_next_after_a_second() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_turn_does_not_outlive_a_closed_circuit() {
+    let world = World::open(config().open_for(SECOND / 2));
+    let mut clients = [world.client(), world.client()];
+    advance(SECOND / 2).await;
+    clients[0].goes_on();
+    world.circuit.reset();
+    world.fail();
+    advance(SECOND / 2).await;
+    clients[1].goes_on();
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_woken_waiter_that_nobody_polls_holds_the_others_up_for_a_second_of_their_time() {
     let (world, mut probes) = World::half_open(config().probe_deadline(SECOND / 2), 1).await;
     let mut clients = world.waiting(2);
@@ -562,33 +579,49 @@ async fn a_waker_that_panics_harms_neither_the_others_nor_the_call_that_woke_it(
     middle.goes_on();
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_waker_may_poll_the_service_again_and_command_the_circuit() {
-    let world = World::new(config());
-    world.circuit.isolate();
-    let polled = Arc::new(Mutex::new(Vec::new()));
-    let again = Arc::new(Mutex::new(world.client().service));
-    let waker = waker({
-        let (again, polled, circuit) = (Arc::clone(&again), Arc::clone(&polled), Arc::clone(&world.circuit));
-        move || {
-            let mut service = again.lock().unwrap();
-            let mut cx = Context::from_waker(Waker::noop());
-            let mut poll = || polled.lock().unwrap().push(service.poll_ready(&mut cx).is_ready());
-            poll();
-            circuit.isolate();
-            poll();
-            circuit.reset();
-            poll();
-        }
+/// A deadlock fails instead of hanging.
+fn in_time(what: impl FnOnce() + Send + 'static) {
+    let (done, wait) = channel();
+    let thread = thread::spawn(move || {
+        what();
+        done.send(())
     });
-    assert_pending!(again.lock().unwrap().poll_ready(&mut Context::from_waker(&waker)));
-    drop(waker);
-    world.circuit.reset();
-    assert_eq!(*polled.lock().unwrap(), [true, false, true]);
+    match wait.recv_timeout(Duration::from_secs(10)) {
+        Ok(()) => {}
+        Err(RecvTimeoutError::Disconnected) => resume_unwind(thread.join().unwrap_err()),
+        Err(RecvTimeoutError::Timeout) => panic!("deadlock"),
+    }
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_waker_that_is_dropped_for_a_later_one_may_use_the_circuit() {
+#[test]
+fn a_waker_may_poll_the_service_again_and_command_the_circuit() {
+    in_time(|| {
+        let world = World::new(config());
+        world.circuit.isolate();
+        let polled = Arc::new(Mutex::new(Vec::new()));
+        let again = Arc::new(Mutex::new(world.client().service));
+        let waker = waker({
+            let (again, polled, circuit) = (Arc::clone(&again), Arc::clone(&polled), Arc::clone(&world.circuit));
+            move || {
+                let mut service = again.lock().unwrap();
+                let mut cx = Context::from_waker(Waker::noop());
+                let mut poll = || polled.lock().unwrap().push(service.poll_ready(&mut cx).is_ready());
+                poll();
+                circuit.isolate();
+                poll();
+                circuit.reset();
+                poll();
+            }
+        });
+        assert_pending!(again.lock().unwrap().poll_ready(&mut Context::from_waker(&waker)));
+        drop(waker);
+        world.circuit.reset();
+        assert_eq!(*polled.lock().unwrap(), [true, false, true]);
+    });
+}
+
+#[test]
+fn a_waker_that_is_dropped_for_a_later_one_may_use_the_circuit() {
     struct UsesOnDrop(Arc<Circuit>);
     impl Wake for UsesOnDrop {
         fn wake(self: Arc<Self>) {}
@@ -599,16 +632,18 @@ async fn a_waker_that_is_dropped_for_a_later_one_may_use_the_circuit() {
             assert_eq!(self.0.snapshot().state, State::Isolated);
         }
     }
-    let world = World::open(config());
-    let mut client = world.client();
-    let mut poll = || {
-        let waker = Waker::from(Arc::new(UsesOnDrop(Arc::clone(&world.circuit))));
-        client.service.poll_ready(&mut Context::from_waker(&waker))
-    };
-    assert_pending!(poll());
-    assert_pending!(poll());
-    drop(client);
-    assert_eq!(world.circuit.state(), State::Isolated);
+    in_time(|| {
+        let world = World::open(config().open_for(Duration::MAX));
+        let mut client = world.client();
+        let mut poll = || {
+            let waker = Waker::from(Arc::new(UsesOnDrop(Arc::clone(&world.circuit))));
+            client.service.poll_ready(&mut Context::from_waker(&waker))
+        };
+        assert_pending!(poll());
+        assert_pending!(poll());
+        drop(client);
+        assert_eq!(world.circuit.state(), State::Isolated);
+    });
 }
 
 // ===== without tower =====
