@@ -310,9 +310,9 @@ impl Circuit {
     /// Admits a call that is counted while it is in flight, unless others are overdue or the circuit is no longer what
     /// `word` says.
     fn admit_tracked(&self, word: Word, now: Instant) -> Option<Permit> {
-        let mut machine = self.lock();
+        let mut locked = self.lock();
         // The word is written under the lock only, so it is the machine's.
-        if self.word() == word { machine.admit_tracked(now) } else { None }
+        if self.word() == word { locked.machine.admit_tracked(now) } else { None }
     }
 
     /// Admits one who waited and was let through, unless another call was faster; that is no refused call.
@@ -369,11 +369,11 @@ impl Circuit {
     }
 
     /// Counts a service that failed before it could be called, if a call would have been admitted.
-    pub(crate) fn fail_unready(&self, now: impl Now) {
+    pub(crate) fn fail_unready(&self, outcome: Outcome, now: impl Now) {
         let now = now.now();
         self.change(Some(now), |machine, changes| {
             if let Ok(permit) = machine.admit(now, changes) {
-                machine.settle(&permit, Outcome::Failure, now, changes);
+                machine.settle(&permit, outcome, now, changes);
             }
         });
     }
@@ -469,7 +469,7 @@ impl Circuit {
 
     /// Looks at the machine; changes nothing, and tells nobody.
     pub(crate) fn look<R>(&self, look: impl FnOnce(&mut Machine) -> R) -> R {
-        look(&mut self.lock())
+        look(&mut self.lock().machine)
     }
 
     /// Does something under the lock, and tells the observers after it.

@@ -67,8 +67,7 @@ pub struct Config {
     /// Lets a service that is overloaded and says for how long open the circuit at once, for at most this time.
     ///
     /// The circuit then stays open as long as the service asked, and no shorter by jitter; `open_for` does not count. Off by
-    /// default, because one client's 429 shuts all out: it is meant for a service that speaks of itself, not of a caller. What an error of `poll_ready` says is not heard; it is a
-    /// failure like others.
+    /// default, because one client's 429 shuts all out: it is meant for a service that speaks of itself, not of a caller.
     #[cfg_attr(feature = "serde", serde(with = "crate::serde::optional_duration"))]
     pub overload: Option<Duration>,
     /// How long the circuit stays open before it lets probes through.

@@ -6,6 +6,7 @@ use crate::{
     future::ResponseFuture,
     guard::Guard,
     machine::Wait,
+    permit::Outcome,
     status::State,
     wait::Waiter,
     word::{Flag, Word},
@@ -164,8 +165,9 @@ where
             Poll::Ready(Ok(())) => self.turn = Turn::Forward,
             Poll::Ready(Err(ref error)) => {
                 self.turn = Turn::Unready;
-                if let Class::Failure(_) = self.classify.judge(Err(error)) {
-                    self.circuit.fail_unready(Clock);
+                let class = self.classify.judge(Err(error));
+                if let Class::Failure(_) = class {
+                    self.circuit.fail_unready(class.into(), Clock);
                 }
                 self.leave();
             }
@@ -270,7 +272,7 @@ struct UnreadyScope<'a>(&'a Circuit);
 
 impl Drop for UnreadyScope<'_> {
     fn drop(&mut self) {
-        self.0.fail_unready(Clock);
+        self.0.fail_unready(Outcome::Failure, Clock);
     }
 }
 

@@ -182,3 +182,38 @@ async fn what_the_classifier_reads_opens_the_circuit_of_a_call() {
     tokio::time::advance(secs(7)).await;
     assert_eq!(circuit.call_classified(read.clone(), || lift(ready(Ok(())))).await, Ok(()));
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_overload_that_readiness_tells_opens_at_once_too() {
+    use mainstay_core::{Class, Error, Failure, classify_fn};
+    use std::task::{Context, Poll, Waker};
+    use tower::{Layer, Service};
+
+    #[derive(Clone)]
+    struct Overloaded;
+
+    impl Service<()> for Overloaded {
+        type Response = ();
+        type Error = Error<&'static str>;
+        type Future = std::future::Ready<Result<(), Self::Error>>;
+
+        fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+            Poll::Ready(Err(Error::Inner("come back in five seconds")))
+        }
+
+        fn call(&mut self, (): ()) -> Self::Future {
+            unreachable!("it is never ready")
+        }
+    }
+
+    let wait = Some(Duration::from_secs(5));
+    let classify = classify_fn(move |_: Result<&(), &Error<&'static str>>| {
+        Class::Failure(Failure::Overloaded { retry_after: wait })
+    });
+    let config = Config::default().open_on_overload(Duration::from_secs(60));
+    let layer = mainstay_circuit_breaker::CircuitBreakerLayer::new(config).unwrap().classify(classify);
+    let circuit = layer.handle();
+    let _ = layer.layer(Overloaded).poll_ready(&mut Context::from_waker(Waker::noop()));
+
+    assert_eq!((circuit.state(), circuit.snapshot().retry_after), (State::Open, wait));
+}
