@@ -139,11 +139,21 @@ impl Machine {
                 (until, _) => Room::Nothing(until),
             },
             Phase::HalfOpen => match self.probes.room(self.config.probes) {
-                0 => Room::Nothing(self.probes.next_deadline()),
+                0 => Room::Nothing(self.next_look(now)),
                 free => Room::Slots(free),
             },
             Phase::Isolated => Room::Nothing(None),
         }
+    }
+
+    /// When those who wait for a half-open circuit ask again by themselves: at the deadline of a probe, and no later than an
+    /// opening that begins now could end. So they are in time for that end even if it comes, and nobody tells them because
+    /// those who were told are never polled.
+    fn next_look(&self, now: Option<Instant>) -> Option<Instant> {
+        const LEAST: Duration = Duration::from_millis(1);
+        let shortest = shortened(self.config.open_for.after(self.reopenings), self.config.jitter).max(LEAST);
+        let look = now.and_then(|now| now.checked_add(shortest));
+        self.probes.next_deadline().into_iter().chain(look).min()
     }
 
     /// When the current opening is over; `None` if never, or if there is none.

@@ -1,9 +1,10 @@
 //! The contract of tower, and what a refusal means: the conformance kit over each form of the layer.
 
 use mainstay_circuit_breaker::{
-    CircuitBreakerLayer, Config, KeyedCircuitBreakerLayer, KeyedConfig, OpenFor, ThrottleConfig, ThrottleLayer, Window,
+    CircuitBreakerLayer, Config, KeyedCircuitBreakerLayer, KeyedConfig, OnOpen, OpenFor, ThrottleConfig, ThrottleLayer,
+    Window,
 };
-use mainstay_conformance::{AutoTraits, ProbeError, Profile, Request, Subject, conformance_suite};
+use mainstay_conformance::{AutoTraits, Clause, ProbeError, Profile, Request, Subject, conformance_suite};
 use mainstay_core::Error;
 use std::time::Duration;
 use tower::{
@@ -56,6 +57,53 @@ conformance_suite!(
 );
 
 conformance_suite!(shadow, subject("a circuit in shadow mode", nervous().shadow(true)));
+
+conformance_suite!(
+    gradual,
+    subject("a circuit that lets calls back by stages", nervous().gradual([0.25, 0.5], Duration::from_secs(1)).seed(7)),
+);
+
+conformance_suite!(
+    in_flight,
+    subject(
+        "a circuit that sees slow calls in flight",
+        Config::default()
+            .window(Window::Last(4))
+            .minimum_calls(1)
+            .slow(Duration::from_millis(500), 0.5)
+            .slow_in_flight(true)
+            .open_for(Duration::from_secs(1))
+            .probes(1),
+    ),
+);
+
+/// A circuit that is waited for.
+fn waiting(name: &str, config: Config) -> Subject<Breaker> {
+    let profile = Profile::pass_through()
+        .may_refuse()
+        .backpressure()
+        .future_overhead(64)
+        .deviates(Clause::ReadinessStays, "so that a balancer takes another endpoint when the circuit has opened");
+    Subject::new(name, move || breaker(&config)).on_tokio().profile(profile)
+}
+
+conformance_suite!(waits, waiting("a circuit that is waited for", nervous().on_open(OnOpen::Wait)));
+
+conformance_suite!(
+    waits_for_two_probes,
+    waiting(
+        "a circuit that is waited for, with two probes and a deadline",
+        nervous().on_open(OnOpen::Wait).probes(2).probe_deadline(Duration::from_secs(2)),
+    ),
+);
+
+conformance_suite!(
+    waits_and_recovers,
+    waiting(
+        "a circuit that is waited for, and recovers by stages",
+        nervous().on_open(OnOpen::Wait).gradual([0.5], Duration::from_secs(1)).seed(7),
+    ),
+);
 
 conformance_suite!(
     keyed,

@@ -220,19 +220,36 @@ async fn the_later_waker_is_the_one_that_is_woken() {
 // ===== time =====
 
 #[tokio::test(start_paused = true)]
-async fn a_circuit_that_opens_again_is_waited_for_no_longer_than_that() {
-    // The waiters wait for the deadline of the probe, at 30 s; the circuit opens for 10 s.
+async fn those_who_wait_for_a_half_open_circuit_are_in_time_when_it_opens_again() {
+    // The probe may be silent for 30 s; the circuit opens for 10 s.
     let (world, _) = World::half_open(config(), 0).await;
-    let mut caller = world.client();
-    caller.goes_on();
     let probe = Guard::admit(Arc::clone(&world.circuit)).unwrap();
     let mut clients = world.waiting(3);
     probe.settle(Outcome::Failure);
     assert_eq!(world.circuit.state(), State::Open);
 
+    assert_eq!(woken(&clients), [], "their timers are early enough");
+    advance(just_under(10 * SECOND)).await;
+    assert_eq!(woken(&clients), []);
+    advance(MILLI).await;
+    assert_eq!(woken(&clients), [0, 1, 2], "each by its own timer, though the first may never be polled");
+    clients[2].goes_on();
+    assert_eq!(clients[2].ask(Do::Succeed), Ok(()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_circuit_that_opens_for_less_is_waited_for_no_longer_than_that() {
+    let (world, _) = World::half_open(config().open_on_overload(SECOND), 0).await;
+    let mut caller = world.client();
+    caller.goes_on();
+    let probe = Guard::admit(Arc::clone(&world.circuit)).unwrap();
+    let mut clients = world.waiting(3);
+    probe.settle(Outcome::Overloaded(Some(SECOND)));
+    assert_eq!(world.circuit.state(), State::Open);
+
     assert_eq!(woken(&clients), [0], "as many as go on then are told when");
     clients[0].waits();
-    advance(just_under(10 * SECOND)).await;
+    advance(just_under(SECOND)).await;
     assert_eq!(woken(&clients), []);
     advance(MILLI).await;
     assert_eq!(woken(&clients), [0]);
@@ -243,17 +260,26 @@ async fn a_circuit_that_opens_again_is_waited_for_no_longer_than_that() {
 
 #[tokio::test(start_paused = true)]
 async fn who_was_told_when_the_time_ends_and_leaves_passes_that_on() {
-    let (world, _) = World::half_open(config(), 0).await;
+    let (world, _) = World::half_open(config().open_on_overload(SECOND), 0).await;
     let probe = Guard::admit(Arc::clone(&world.circuit)).unwrap();
     let mut clients = world.waiting(3);
-    probe.settle(Outcome::Failure);
+    probe.settle(Outcome::Overloaded(Some(SECOND)));
     assert_eq!(woken(&clients), [0]);
     drop(clients.remove(0));
     assert_eq!(woken(&clients), [0]);
     clients[0].waits();
-    advance(10 * SECOND).await;
+    advance(SECOND).await;
     assert_eq!(woken(&clients), [0]);
     clients[0].goes_on();
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_open_time_that_jitter_may_shorten_to_nothing_is_waited_for() {
+    let (world, _) = World::half_open(config().jitter(1.0).seed(1), 0).await;
+    let _probe = Guard::admit(Arc::clone(&world.circuit)).unwrap();
+    let clients = world.waiting(1);
+    advance(MILLI).await;
+    assert_eq!(woken(&clients), [0], "it looks again, and not in a busy loop");
 }
 
 #[tokio::test(start_paused = true)]
