@@ -278,7 +278,7 @@ async fn an_open_time_that_jitter_may_shorten_to_nothing_is_waited_for() {
     let (world, _) = World::half_open(config().jitter(1.0).seed(1), 0).await;
     let _probe = Guard::admit(Arc::clone(&world.circuit)).unwrap();
     let clients = world.waiting(1);
-    advance(MILLI).await;
+    advance(2 * MILLI).await;
     assert_eq!(woken(&clients), [0], "it looks again, and not in a busy loop");
 }
 
