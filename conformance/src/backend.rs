@@ -37,6 +37,8 @@ pub(crate) struct State {
     pub(crate) log: Vec<Event>,
     /// Broken clauses that the probes saw by themselves.
     pub(crate) breaches: Vec<(Clause, &'static str)>,
+    /// Every readiness error.
+    pub(crate) all_readiness_errors: Vec<u32>,
     /// Readiness errors given since the driver last looked.
     pub(crate) readiness_errors: Vec<u32>,
     /// Whether `poll_ready` of a probe has said ready, or pending, since the driver last looked.
@@ -58,9 +60,11 @@ pub(crate) struct Instance {
     born_of_ready: Option<During>,
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "facts that do not exclude each other")]
 pub(crate) struct InnerCall {
     pub(crate) request: u32,
     token: bool,
+    pub(crate) had_token: bool,
     pub(crate) alive: bool,
     pub(crate) done: bool,
     pub(crate) answer: Option<Answer>,
@@ -206,7 +210,10 @@ impl State {
         match answer {
             Readiness::TookToken | Readiness::StillReady => self.said_ready = true,
             Readiness::Pending => self.said_pending = true,
-            Readiness::Error(id) => self.readiness_errors.push(id),
+            Readiness::Error(id) => {
+                self.readiness_errors.push(id);
+                self.all_readiness_errors.push(id);
+            }
         }
         self.record(Event::PolledReady { instance: at, answer });
         (answer, old)
@@ -235,7 +242,16 @@ impl State {
             self.called_unready(at);
         }
         let answer = self.quiet.then_some(Answer::Ok);
-        self.calls.push(InnerCall { request, token, alive: true, done: false, answer, waker: None, error: None });
+        self.calls.push(InnerCall {
+            request,
+            token,
+            had_token: token,
+            alive: true,
+            done: false,
+            answer,
+            waker: None,
+            error: None,
+        });
         let call = self.calls.len() - 1;
         self.record(Event::Called { instance: at, call, request, token });
         call

@@ -4,29 +4,34 @@ use crate::{
     clause::{Clause, ClauseSet},
     drills::{self, Crowd},
     heart::Heart,
-    ledger,
+    ledger, quiet,
     report::{Counterexample, Finding, Report},
     search::{self, Effort, Outcome},
     subject::{Erased, Subject},
     trap::{self, Point},
-    world::{Breach, Setting, World},
+    world::{Breach, Setting, World, panic_text},
 };
 use std::{
+    any::Any,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
         mpsc::{RecvTimeoutError, Sender, channel},
     },
     thread,
+    time::Duration,
 };
+
+/// The search of a layer that takes its time is cut short after this.
+const MOST_TIME: Duration = Duration::from_secs(5);
 
 /// Checks every clause, and reports.
 ///
-/// At most about 2 s for a layer, unless the environment asks for more:
+/// About a second for a layer in a debug build, unless the environment asks for more:
 ///
 /// | variable | meaning | default |
 /// | --- | --- | --- |
-/// | `CONFORMANCE_EFFORT` | how many times as much is searched | 1 |
+/// | `CONFORMANCE_EFFORT` | how many times as much is searched; 1 to 1000 | 1 |
 /// | `CONFORMANCE_SEED` | the seed of the random search, which is the same each time | 0 |
 ///
 /// Auto traits are checked where the compiler can be asked about the types, by
@@ -34,7 +39,7 @@ use std::{
 ///
 /// # Panics
 ///
-/// If one of the variables is not a number.
+/// If one of the variables is not such a number. A panic of the layer is a finding.
 pub fn check<L>(subject: Subject<L>) -> Report {
     check_erased(subject.erased)
 }
@@ -106,12 +111,15 @@ fn unbound(subject: &Erased) -> ClauseSet {
 }
 
 fn effort(on_tokio: bool) -> Effort {
-    let times = usize::try_from(number("CONFORMANCE_EFFORT", 1)).unwrap_or(usize::MAX);
+    let times = number("CONFORMANCE_EFFORT", 1);
+    assert!((1..=1_000).contains(&times), "CONFORMANCE_EFFORT is {times}, allowed is 1 to 1000");
     // A runtime for each run takes its time.
-    let (short, long) = if on_tokio { (12_000, 400) } else { (30_000, 1_200) };
+    let (short, long) = if on_tokio { (8_000, 300) } else { (20_000, 1_000) };
+    let scaled = |runs: usize| runs.saturating_mul(usize::try_from(times).unwrap_or(usize::MAX));
     Effort {
-        short: times.saturating_mul(short),
-        long: times.saturating_mul(long),
+        until: search::now() + MOST_TIME.saturating_mul(u32::try_from(times).unwrap_or(u32::MAX)),
+        short: scaled(short),
+        long: scaled(long),
         length: 60,
         seed: number("CONFORMANCE_SEED", 0),
     }
@@ -129,6 +137,7 @@ fn watched(phase: Phase, subject: &Arc<Erased>, heart: &Arc<Heart>, effort: Effo
     let (tell, hear) = channel();
     let (worker, pulse, masked) = (Arc::clone(subject), Arc::clone(heart), lab.masked);
     let thread = thread::spawn(move || {
+        quiet::this_thread();
         let setting = Setting { subject: &worker, heart: &pulse, masked };
         Worker { setting, tell: &tell }.work(phase, effort);
         let _ = tell.send(News::Done);
@@ -149,17 +158,28 @@ fn watched(phase: Phase, subject: &Arc<Erased>, heart: &Arc<Heart>, effort: Effo
                 return false;
             }
             Err(RecvTimeoutError::Timeout) => beats = heart.beats(),
-            // It panicked, which is the kit's own mistake.
-            Err(RecvTimeoutError::Disconnected) => match thread.join() {
-                Ok(()) => return true,
-                Err(payload) => std::panic::resume_unwind(payload),
-            },
+            // Something of the layer panicked where nothing can go on: it could not even be made.
+            Err(RecvTimeoutError::Disconnected) => {
+                let Err(payload) = thread.join() else { return true };
+                lab.findings.push(could_not_go_on(heart, &*payload));
+                return false;
+            }
         }
     }
 }
 
+fn log_of(heart: &Heart) -> Vec<ledger::Event> {
+    heart.backend().map(|backend| backend.with(|state| state.log.clone())).unwrap_or_default()
+}
+
+fn could_not_go_on(heart: &Heart, payload: &(dyn Any + Send)) -> Finding {
+    let what = format!("the layer panicked when it was made, cloned or dropped: {}", panic_text(payload));
+    let counterexample = Counterexample::new(what, ledger::text(&log_of(heart)));
+    Finding { clause: Clause::PanicsDoNotSpread, counterexample }
+}
+
 fn blocked(heart: &Heart) -> Finding {
-    let log = heart.backend().map(|backend| backend.with(|state| state.log.clone())).unwrap_or_default();
+    let log = log_of(heart);
     let (clause, what) = if heart.is_reentrant() {
         (
             Clause::NothingForeignUnderLock,
@@ -230,8 +250,11 @@ impl Worker<'_> {
     }
 
     fn come_back(&mut self) {
-        use Point::{Call, CloneRequest, DropFuture, DropRequest, DropService, DropWaker, Poll, PollReady, Wake};
-        for point in [Wake, DropWaker, PollReady, Call, Poll, DropFuture, DropService, CloneRequest, DropRequest] {
+        use Point::{
+            Call, CloneRequest, CloneService, DropFuture, DropRequest, DropService, DropWaker, Poll, PollReady, Wake,
+        };
+        let services = [PollReady, Call, Poll, DropFuture, CloneService, DropService];
+        for point in services.into_iter().chain([Wake, DropWaker, CloneRequest, DropRequest]) {
             for tokens in 0..3 {
                 let world = drills::come_back(self.setting, point, tokens);
                 self.conclude(world);

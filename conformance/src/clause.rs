@@ -80,6 +80,10 @@ clauses! {
         "`poll_ready` is not pending when the inner service has just said ready, unless the profile says what else it waits for.";
         why: "A caller waits for nothing.";
         cure: "Return what the inner service said; declare `backpressure` or `owns_permits` if there is more to wait for.";
+    BackpressureIsPassedOn = "R7", r7_backpressure_is_passed_on:
+        "A call that was let in finds room: a layer that is ready while the inner service is not does not wait for it in the call.";
+        why: "Callers who are let in pile up out of sight, instead of being held back or sent elsewhere.";
+        cure: "Be ready when the inner service is; or refuse the call; declare `buffers` if a queue is what the layer is for.";
     ClonesAreNotReady = "K1", k1_clones_are_not_ready:
         "A clone of a ready service is not ready.";
         why: "The reservation belongs to one value; two callers would share one slot.";
@@ -133,7 +137,7 @@ clauses! {
         why: "Most futures panic then.";
         cure: "Keep the state in an enum and leave the polling one when the future is ready.";
     PanicsDoNotSpread = "X1", x1_panics_do_not_spread:
-        "After a panic of the inner service in `poll_ready`, `call`, a poll or a drop, other calls work and nothing is leaked.";
+        "The layer does not panic by itself; after a panic of the inner service in `poll_ready`, `call`, a poll or a drop, other calls work and nothing is leaked.";
         why: "One bad request must not take the service down for all others.";
         cure: "Keep state right at each point that can unwind: guards instead of clean-up code, no poisoned locks.";
     NothingForeignUnderLock = "L1", l1_nothing_foreign_under_lock:
@@ -145,9 +149,9 @@ clauses! {
         why: "Callers decide by it what to do next.";
         cure: "Pass it on, or keep it as `source()`. Declare `may_fail` for errors of your own.";
     AnswersBelong = "E2", e2_answers_belong:
-        "Each call gets one answer, and it is the inner service's answer to that very request.";
-        why: "Somebody gets the answer of somebody else.";
-        cure: "Never keep answers between calls, unless that is declared (`may_answer_without_inner`).";
+        "Each call gets one answer in the end, and it is the inner service's answer to that very request.";
+        why: "Somebody waits for ever, or gets the answer of somebody else.";
+        cure: "End every path of the future; never keep answers between calls, unless that is declared (`may_answer_without_inner`).";
     InnerCallsAreBounded = "Q1", q1_inner_calls_are_bounded:
         "A call makes at most as many inner calls as declared.";
         why: "Each further attempt is load on a service that may be failing from load.";

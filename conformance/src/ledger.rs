@@ -1,7 +1,7 @@
 //! The ledger: what the driver did and what the inner service saw, in order.
 
 use crate::{action::Action, trap::Point};
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 /// One line of the ledger.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -172,20 +172,42 @@ impl fmt::Display for Progress {
     }
 }
 
-/// The events as text: what the driver did is numbered, what followed from it is indented.
+/// The events as text: what the driver did is numbered, what followed from it is indented, and what repeats is said once.
 pub(crate) fn text(events: &[Event]) -> String {
-    let mut steps = 0;
-    let mut lines = String::new();
-    for event in events {
-        let line = match event {
-            Event::Did(_) => {
+    let lines: Vec<String> = events.iter().map(line).collect();
+    let (mut text, mut steps, mut at) = (String::new(), 0, 0);
+    while at < lines.len() {
+        let (length, times) = repetition(&lines[at..]);
+        for (event, line) in events[at..].iter().zip(&lines[at..]).take(length) {
+            if let Event::Did(_) = event {
                 steps += 1;
-                format!("{steps:>4}. {event}\n")
+                let _ = writeln!(text, "{steps:>4}. {line}");
+            } else {
+                let _ = writeln!(text, "      {line}");
             }
-            Event::Saw(_) => format!("      {event}\n"),
-            _ => format!("        {event}\n"),
-        };
-        lines.push_str(&line);
+        }
+        if times > 1 {
+            let _ = writeln!(text, "      … and the same {} times more", times - 1);
+        }
+        at += length * times;
     }
-    lines
+    text
+}
+
+fn line(event: &Event) -> String {
+    let margin = if matches!(event, Event::Did(_) | Event::Saw(_)) { "" } else { "  " };
+    format!("{margin}{event}")
+}
+
+/// How many lines come how many times in a row; one line once, unless it is worth saying.
+fn repetition(lines: &[String]) -> (usize, usize) {
+    const LONGEST: usize = 6;
+    const WORTH: usize = 4;
+    (1..=LONGEST)
+        .find_map(|length| {
+            let first = lines.get(..length)?;
+            let times = lines.chunks_exact(length).take_while(|chunk| *chunk == first).count();
+            (times >= WORTH).then_some((length, times))
+        })
+        .unwrap_or((1, 1))
 }

@@ -13,6 +13,7 @@ mod heart;
 mod ledger;
 mod probe;
 mod profile;
+mod quiet;
 mod report;
 mod request;
 mod search;

@@ -85,6 +85,7 @@ impl Service<Request> for Probe {
 
 impl Clone for Probe {
     fn clone(&self) -> Self {
+        self.pass(Point::CloneService);
         let instance = self.backend.cloned(self.instance);
         Self { backend: Arc::clone(&self.backend), instance }
     }

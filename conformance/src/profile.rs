@@ -85,14 +85,26 @@ impl Profile {
     }
 
     /// A call may make up to so many inner calls, one after the other or at once: retries, hedges. 1 by default.
+    ///
+    /// # Panics
+    ///
+    /// If `most` is 0.
     pub const fn max_inner_calls(mut self, most: usize) -> Self {
+        assert!(most > 0, "`max_inner_calls` is 0, allowed is at least 1");
         self.most_inner_calls = most;
         self
     }
 
     /// It has so many permits of its own, shared by all clones; a call holds one from before it reaches the inner service
     /// until its future completes or is dropped. Waiting for one, or being refused for want of one, is allowed.
+    ///
+    /// Where services [cannot be cloned](crate::Subject::without_clone), all services of one layer share them.
+    ///
+    /// # Panics
+    ///
+    /// If `permits` is 0, or more than 100: a small limit shows the same, and sooner.
     pub const fn owns_permits(mut self, permits: usize) -> Self {
+        assert!(permits > 0 && permits <= 100, "`owns_permits` is out of its range, allowed is 1 to 100");
         self.permits = Some(permits);
         self
     }
@@ -157,7 +169,13 @@ impl Profile {
 
     /// How far the driver moves the clock when it lets time pass; 1 s by default. Long enough for whatever the layer
     /// waits for to be over after a few steps.
+    ///
+    /// # Panics
+    ///
+    /// If `step` is less than a millisecond or more than 365 days.
     pub const fn step(mut self, step: Duration) -> Self {
+        let allowed = step.as_millis() >= 1 && step.as_secs() <= 365 * 24 * 60 * 60;
+        assert!(allowed, "`step` is out of its range, allowed is 1 ms to 365 days");
         self.step = step;
         self
     }
@@ -178,6 +196,7 @@ impl Profile {
             Clause::OwnPermitsComeHome | Clause::WakeIsPassedOn | Clause::LimitHolds => {
                 (self.permits.is_none(), "owns no permits")
             }
+            Clause::BackpressureIsPassedOn => (self.buffers, "lets calls in for later, as declared"),
             Clause::ReadyWhenInnerIsReady => {
                 (self.buffers || self.backpressure || self.permits.is_some(), "waits for more than the inner service")
             }

@@ -7,7 +7,7 @@ use crate::{
     world::{Breach, Setting, State, World},
 };
 use rand::{RngExt, SeedableRng, rngs::SmallRng, seq::IndexedRandom};
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Instant};
 
 /// What the driver does in one run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -34,11 +34,28 @@ pub(crate) struct Effort {
     pub(crate) long: usize,
     pub(crate) length: usize,
     pub(crate) seed: u64,
+    /// When to stop, for layers that take long.
+    pub(crate) until: Instant,
+}
+
+impl Effort {
+    fn is_over(&self) -> bool {
+        now() >= self.until
+    }
+}
+
+/// The real time: how long a check takes is no matter of a paused clock.
+#[expect(clippy::disallowed_methods, reason = "the kit watches itself, not the layer")]
+pub(crate) fn now() -> Instant {
+    Instant::now()
 }
 
 /// Few enough that every order of them is tried, many enough for two to get in each other's way.
 const MOST_SERVICES: usize = 2;
 const MOST_CALLS: usize = 2;
+
+/// More scripts are not kept in memory.
+const MOST_WAITING: usize = 500_000;
 
 /// A script this long is a random one, in which more may be alive.
 const LONG: usize = 12;
@@ -58,12 +75,15 @@ pub(crate) fn run(setting: Setting<'_>, script: &Script) -> Outcome {
     if world.breach.is_none() {
         finish(&mut world, script.actions.len());
     }
-    let log = if world.breach.is_some() { world.log() } else { Vec::new() };
-    Outcome { breach: world.breach.take(), log, next }
+    outcome(&mut world, next)
 }
 
 fn finish(world: &mut World<'_>, length: usize) {
     world.look_for_sleepers();
+    // Not always, since what is under way is to be dropped, too.
+    if world.breach.is_none() && (length / 2).is_multiple_of(2) {
+        world.everybody_gets_an_answer();
+    }
     if world.breach.is_none() {
         world.end(length.is_multiple_of(2), Clause::NothingIsLeftBehind);
     }
@@ -75,14 +95,14 @@ pub(crate) fn short(setting: &mut Setting<'_>, effort: Effort, found: &mut dyn F
     let mut queue: VecDeque<Script> = (0..=2).map(|tokens| Script { tokens, actions: Vec::new() }).collect();
     let mut runs = 0;
     while let Some(script) = queue.pop_front() {
-        if runs >= effort.short {
+        if runs >= effort.short || effort.is_over() {
             break;
         }
         runs += 1;
         let mut outcome = run(*setting, &script);
         for action in std::mem::take(&mut outcome.next) {
             // Those that will not have their turn need no room.
-            if queue.len() + runs < effort.short {
+            if queue.len() + runs < effort.short && queue.len() < MOST_WAITING {
                 let mut longer = script.clone();
                 longer.actions.push(action);
                 queue.push_back(longer);
@@ -99,10 +119,13 @@ pub(crate) fn short(setting: &mut Setting<'_>, effort: Effort, found: &mut dyn F
 /// Long sequences at random.
 pub(crate) fn long(setting: &mut Setting<'_>, effort: Effort, found: &mut dyn FnMut(Script, Outcome)) -> usize {
     let mut rng = SmallRng::seed_from_u64(effort.seed);
-    for _ in 0..effort.long {
-        let (script, broken) = wander(*setting, effort.length, &mut rng);
-        if let Some(clause) = broken {
-            let (script, outcome) = shortest(*setting, script, clause);
+    for walk in 0..effort.long {
+        if effort.is_over() {
+            return walk;
+        }
+        let (script, outcome) = wander(*setting, effort.length, &mut rng);
+        if let Some(clause) = outcome.breach.as_ref().map(|breach| breach.clause) {
+            let (script, outcome) = shortest(*setting, script, outcome, clause);
             setting.masked.insert(clause);
             found(script, outcome);
         }
@@ -111,7 +134,7 @@ pub(crate) fn long(setting: &mut Setting<'_>, effort: Effort, found: &mut dyn Fn
 }
 
 /// One long run, chosen step by step from what is possible.
-fn wander(setting: Setting<'_>, length: usize, rng: &mut SmallRng) -> (Script, Option<Clause>) {
+fn wander(setting: Setting<'_>, length: usize, rng: &mut SmallRng) -> (Script, Outcome) {
     let mut script = Script { tokens: rng.random_range(0..=2), actions: Vec::new() };
     let mut world = World::new(setting, script.tokens);
     while script.actions.len() < length && world.breach.is_none() {
@@ -128,22 +151,23 @@ fn wander(setting: Setting<'_>, length: usize, rng: &mut SmallRng) -> (Script, O
     if world.breach.is_none() {
         finish(&mut world, script.actions.len());
     }
-    let clause = world.breach.as_ref().map(|breach| breach.clause);
-    (script, clause)
+    (script, outcome(&mut world, Vec::new()))
 }
 
-/// The script without what is not needed to break the clause.
-pub(crate) fn shortest(setting: Setting<'_>, script: Script, clause: Clause) -> (Script, Outcome) {
+fn outcome(world: &mut World<'_>, next: Vec<Action>) -> Outcome {
+    let log = if world.breach.is_some() { world.log() } else { Vec::new() };
+    Outcome { breach: world.breach.take(), log, next }
+}
+
+/// The script without what is not needed to break the clause, as it was broken in `first`.
+fn shortest(setting: Setting<'_>, script: Script, first: Outcome, clause: Clause) -> (Script, Outcome) {
     let breaks = |outcome: &Outcome| outcome.breach.as_ref().is_some_and(|breach| breach.clause == clause);
     let mut best = run(setting, &script);
     let mut script = script;
     if !breaks(&best) {
-        best.breach = Some(Breach {
-            clause,
-            what: "it was broken once, and not when the same was done again: the layer does not do the same each time"
-                .into(),
-        });
-        return (script, best);
+        let what = first.breach.map_or_else(String::new, |breach| breach.what);
+        let what = format!("{what}; not when the same was done again: the layer does not do the same each time");
+        return (script, Outcome { breach: Some(Breach { clause, what }), ..first });
     }
     remove_actions(&mut script, &mut best, &mut |script| Some(run(setting, script)).filter(&breaks));
     merge_services(&mut script, &mut best, &mut |script| Some(run(setting, script)).filter(&breaks));

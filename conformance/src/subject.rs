@@ -116,7 +116,12 @@ where
     }
 
     /// How long a single step may take before the kit says that the layer blocks; 5 s by default.
+    ///
+    /// # Panics
+    ///
+    /// If `patience` is less than 100 ms.
     pub fn patience(mut self, patience: Duration) -> Self {
+        assert!(patience.as_millis() >= 100, "`patience` is {patience:?}, allowed is at least 100ms");
         self.erased.patience = patience;
         self
     }

@@ -17,13 +17,14 @@ use std::{
 /// The waker of one task that polls one thing.
 pub(crate) struct Bell {
     task: Task,
-    rung: AtomicU32,
+    /// Kept by those who listen, so that the layer may hold the last reference to the bell.
+    rung: Arc<AtomicU32>,
     backend: Arc<Backend>,
 }
 
 impl Bell {
     pub(crate) fn new(task: Task, backend: &Arc<Backend>) -> Arc<Self> {
-        Arc::new(Self { task, rung: AtomicU32::new(0), backend: Arc::clone(backend) })
+        Arc::new(Self { task, rung: Arc::default(), backend: Arc::clone(backend) })
     }
 
     pub(crate) fn waker(self: &Arc<Self>) -> Waker {
@@ -69,7 +70,7 @@ pub(crate) struct Ear {
     /// What the bell had rung when it was last polled; `None` if it never was.
     heard: Option<u32>,
     /// The bell of the task that polled before this one.
-    earlier: Option<(Arc<Bell>, u32)>,
+    earlier: Option<(Arc<AtomicU32>, u32)>,
 }
 
 impl Ear {
@@ -90,14 +91,22 @@ impl Ear {
     }
 
     pub(crate) fn earlier_woken(&self) -> bool {
-        self.earlier.as_ref().is_some_and(|(bell, heard)| bell.rung() > *heard)
+        // Relaxed: as above.
+        self.earlier.as_ref().is_some_and(|(rung, heard)| rung.load(Ordering::Relaxed) > *heard)
     }
 
     /// From now on another task polls.
     pub(crate) fn move_to_another_task(&mut self, backend: &Arc<Backend>) {
         let bell = mem::replace(&mut self.bell, Bell::new(self.task, backend));
         let heard = bell.rung();
-        self.earlier = Some((bell, heard));
+        self.earlier = Some((Arc::clone(&bell.rung), heard));
+    }
+
+    /// It was woken, so an earlier task has no part in what comes now.
+    pub(crate) fn forget_earlier(&mut self) {
+        if self.woken() {
+            self.earlier = None;
+        }
     }
 
     /// Polls with this ear. Who wakes itself meanwhile has been woken.

@@ -19,10 +19,13 @@ pub(crate) type IsRefusal = Arc<dyn Fn(&(dyn error::Error + 'static)) -> bool + 
 
 impl Told {
     pub(crate) fn read(error: impl Into<BoxError>, is_refusal: Option<&IsRefusal>) -> Self {
+        // A chain that bites its tail has no end.
+        const LONGEST: usize = 64;
         let error: BoxError = error.into();
         let mut told = Self { text: error.to_string(), ..Self::default() };
         let mut next: Option<&(dyn error::Error + 'static)> = Some(&*error);
-        while let Some(link) = next {
+        for _ in 0..LONGEST {
+            let Some(link) = next else { break };
             // What an inner error has for its own source is the inner service's business.
             if let Some(inner) = inner_error(link) {
                 told.inner = Some(inner.id());

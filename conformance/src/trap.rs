@@ -11,6 +11,7 @@ pub(crate) enum Point {
     Call,
     Poll,
     DropFuture,
+    CloneService,
     DropService,
     Wake,
     DropWaker,
@@ -25,6 +26,7 @@ impl fmt::Display for Point {
             Self::Call => "`call` of the inner service",
             Self::Poll => "`poll` of the inner future",
             Self::DropFuture => "the drop of the inner future",
+            Self::CloneService => "the clone of the inner service",
             Self::DropService => "the drop of the inner service",
             Self::Wake => "a waker",
             Self::DropWaker => "the drop of a waker",
@@ -83,15 +85,25 @@ pub(crate) fn pass(point: Point) {
     }
 }
 
+/// A panic on top of another one would abort the process, so a planted one waits.
+#[expect(clippy::disallowed_methods, reason = "whatever unwinds here, a second panic is one too many")]
+fn is_unwinding() -> bool {
+    std::thread::panicking()
+}
+
 /// Whether a planted panic is about to spring at this point.
 pub(crate) fn is_due(point: Point) -> bool {
     let due = |trap: &Trap| trap.once && trap.point == point && trap.skip == 0;
-    TRAP.try_with(|cell| cell.try_borrow().is_ok_and(|trap| trap.as_ref().is_some_and(due))).unwrap_or(false)
+    TRAP.try_with(|cell| cell.try_borrow().is_ok_and(|trap| trap.as_ref().is_some_and(due) && !is_unwinding()))
+        .unwrap_or(false)
 }
 
 fn take_if_due(cell: &RefCell<Option<Trap>>, point: Point) -> Option<Trap> {
     let mut cell = cell.try_borrow_mut().ok()?;
     let trap = cell.as_mut().filter(|trap| trap.point == point)?;
+    if trap.once && is_unwinding() {
+        return None;
+    }
     if trap.skip > 0 {
         trap.skip -= 1;
         return None;

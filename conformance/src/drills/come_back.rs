@@ -3,13 +3,13 @@
 use super::{drop_calls, finish_calls, one_call};
 use crate::{
     action::{Action, Answer},
-    backend::Backend,
+    backend::{Backend, InnerCall},
     clause::Clause,
     ledger::Event,
     request::Request,
     subject::AnyService,
     trap::{self, Point},
-    world::{Setting, State, World},
+    world::{Setting, State, World, panic_text},
 };
 use std::{
     cell::RefCell,
@@ -21,6 +21,7 @@ use std::{
 
 /// Foreign code that, at one point, uses another clone of the service.
 pub(crate) fn come_back(setting: Setting<'_>, point: Point, tokens: usize) -> World<'_> {
+    let all = setting.masked;
     // What the guest does is not what the driver did, so nothing else can be judged here.
     let leaks = setting.masked.has(Clause::NothingIsLeftBehind);
     let setting = Setting { masked: setting.masked.and_all_but(Clause::NothingForeignUnderLock), ..setting };
@@ -42,7 +43,9 @@ pub(crate) fn come_back(setting: Setting<'_>, point: Point, tokens: usize) -> Wo
     setting.heart.reentrant(false);
     let guest = guest.borrow_mut().take();
     world.clock.within(|| drop(guest));
-    if let Some(text) = failed.borrow_mut().take() {
+    // A layer that panics by itself does so here, too.
+    let panics_anyway = all.has(Clause::PanicsDoNotSpread);
+    if let Some(text) = failed.borrow_mut().take().filter(|_| !panics_anyway) {
         world.breach(
             Clause::NothingForeignUnderLock,
             format!("foreign code in {point} used another clone of the service, which panicked: {text}"),
@@ -63,6 +66,9 @@ fn errand(world: &mut World<'_>) {
     }
     for at in 0..3 {
         if world.services[at].state == State::Ready {
+            move_service(world, at);
+        }
+        if world.services[at].state == State::Ready {
             world.perform(Action::Call(at));
         }
     }
@@ -71,15 +77,15 @@ fn errand(world: &mut World<'_>) {
             world.perform(Action::Poll(call));
         }
     }
-    // From another task, so that wakers are replaced.
     for at in 0..3 {
-        if world.services[at].service.is_some() && world.services[at].state == State::Pending {
-            world.perform(Action::ReadyElsewhere(at));
-        }
+        move_service(world, at);
     }
     for call in 0..world.calls.len() {
-        if world.calls[call].future.is_some() {
-            world.perform(Action::PollElsewhere(call));
+        for _ in 0..2 {
+            if world.calls[call].future.is_some() {
+                world.perform(Action::Nudge);
+                world.perform(Action::PollElsewhere(call));
+            }
         }
     }
     if world.backend.with(|state| !state.calls.is_empty() && state.calls[0].alive && state.calls[0].answer.is_none()) {
@@ -105,13 +111,27 @@ fn errand(world: &mut World<'_>) {
     drop_calls(world);
 }
 
+/// Polls from two other tasks, one after the other, so that the layer has the last reference to a waker; the inner service
+/// has given up its own by then.
+fn move_service(world: &mut World<'_>, at: usize) {
+    for _ in 0..2 {
+        if world.services[at].service.is_some() {
+            world.perform(Action::Nudge);
+            world.perform(Action::ReadyElsewhere(at));
+        }
+    }
+}
+
 /// What foreign code does with its clone. One that fails is finished.
 fn visit(mut service: Box<dyn AnyService>, backend: &Arc<Backend>) -> Option<Box<dyn AnyService>> {
     let cx = &mut Context::from_waker(Waker::noop());
     match service.poll_ready(cx) {
         Poll::Ready(Ok(())) => {
             let mut future = service.call(Request::new(u32::MAX, Arc::clone(backend)));
-            let _ = future.as_mut().poll(cx);
+            if future.as_mut().poll(cx).is_pending() {
+                finish_visit(backend);
+                let _ = future.as_mut().poll(cx);
+            }
         }
         Poll::Ready(Err(_)) => return None,
         Poll::Pending => {}
@@ -120,7 +140,11 @@ fn visit(mut service: Box<dyn AnyService>, backend: &Arc<Backend>) -> Option<Box
     Some(service)
 }
 
-fn panic_text(payload: &(dyn std::any::Any + Send)) -> String {
-    let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no text".into())
+/// The inner service answers the guest.
+fn finish_visit(backend: &Backend) {
+    let waits = |call: &InnerCall| call.request == u32::MAX && call.alive && call.answer.is_none();
+    let call = backend.with(|state| state.calls.iter().rposition(waits));
+    if let Some(call) = call {
+        backend.answer(call, Answer::Ok);
+    }
 }

@@ -24,6 +24,9 @@ pub(crate) fn crowd(setting: Setting<'_>, Crowd { tokens, late, clones }: Crowd,
     let mut late = late;
     let mut world = World::new(setting, tokens);
     (1..clones).for_each(|_| world.perform(Action::Clone(0)));
+    if world.services.len() < clones {
+        return world;
+    }
     let mut served = vec![0; clones];
     let mut order: Vec<usize> = (0..clones).collect();
     let mut rng = SmallRng::seed_from_u64(seed);
@@ -55,6 +58,9 @@ pub(crate) fn crowd(setting: Setting<'_>, Crowd { tokens, late, clones }: Crowd,
             break;
         }
         world.perform(Action::Advance);
+    }
+    if world.breach.is_none() {
+        world.end(true, Clause::NothingIsLeftBehind);
     }
     world
 }

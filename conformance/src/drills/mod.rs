@@ -67,18 +67,36 @@ fn drop_calls(world: &mut World<'_>) {
     }
 }
 
-fn works(world: &mut World<'_>, at: usize) -> bool {
+/// How an attempt to be served ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Served {
+    Yes,
+    /// Neither that request nor this one need be let in.
+    Refused,
+    No,
+}
+
+/// One call to its end, however long the layer takes.
+fn serve(world: &mut World<'_>, at: usize) -> Served {
+    const TURNS: u32 = 8;
     world.perform(Action::Ready(at));
     if world.services[at].state != State::Ready {
-        return false;
+        return Served::No;
     }
     world.perform(Action::Call(at));
     let call = world.calls.len() - 1;
-    for _ in 0..5 {
-        if world.calls[call].future.is_some() {
-            world.perform(Action::Poll(call));
+    for _ in 0..TURNS {
+        if world.calls[call].future.is_none() {
+            break;
         }
-        finish_calls(world);
+        world.perform(Action::Poll(call));
+        if !finish_calls(world) && world.calls[call].future.is_some() && world.clock.ticks() {
+            world.perform(Action::Advance);
+        }
     }
-    matches!(world.calls[call].answer, Some(Ok(_)))
+    match &world.calls[call].answer {
+        Some(Ok(_)) => Served::Yes,
+        Some(Err(told)) if told.refused => Served::Refused,
+        _ => Served::No,
+    }
 }

@@ -1,6 +1,6 @@
 //! A panic somewhere, and whether everything else still works.
 
-use super::{drop_calls, one_call, works};
+use super::{Served, drop_calls, one_call, serve};
 use crate::{
     action::Action,
     clause::Clause,
@@ -46,15 +46,24 @@ fn follow_up(world: &mut World<'_>) {
     let new = world.add_service();
     for at in [1, new] {
         let mut tries = 0;
-        while !works(world, at) {
+        loop {
             tries += 1;
-            if !world.clock.ticks() || world.services[at].service.is_none() || tries == TRIES {
+            let served = serve(world, at);
+            let may_come = world.clock.ticks() || served == Served::Refused;
+            if served == Served::Yes {
+                break;
+            }
+            if !may_come || world.services[at].service.is_none() || tries == TRIES {
                 let who = Letter(at);
                 let what =
                     format!("the inner service panicked once, and since then {who}, another clone, gets no answer");
                 return world.breach(Clause::PanicsDoNotSpread, what);
             }
-            world.perform(Action::Advance);
+            if world.clock.ticks() {
+                world.perform(Action::Advance);
+            }
         }
+        // What it has reserved, the next one may need.
+        world.drop_service(at);
     }
 }

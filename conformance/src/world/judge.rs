@@ -10,10 +10,13 @@ impl World<'_> {
         slot.repeats = if was_ready { slot.repeats + 1 } else { 0 };
         self.saw(Seen::Ready);
         self.readiness_error_is_told(None);
-        let more = self.backend.with(|state| state.reserved()) > reserved;
+        let (now, said_ready) = self.backend.with(|state| (state.reserved(), state.said_ready));
+        // Spawned tasks may have found it before.
+        let (more, has_room) = (now > reserved, said_ready || now > 0);
         let slot = &mut self.services[at];
         let took = slot.took;
         slot.took |= more;
+        slot.backed = has_room;
         if was_ready && took && more && !self.subject.profile.buffers {
             self.breach(
                 Clause::ReadinessStays,
@@ -105,19 +108,14 @@ impl World<'_> {
                 format!("call {at} is reported as refused, after {made} inner calls for it"),
             );
         } else if let Some(inner) = told.inner {
-            // Also the error of a readiness that was polled just now.
-            let known = given.contains(&inner)
-                || inner > errors
-                || profile.buffers
-                || profile.most_inner_calls > 1
-                || profile.replaces_failed;
-            if !known {
+            let of_readiness = self.backend.with(|state| state.all_readiness_errors.contains(&inner));
+            if !given.contains(&inner) && !of_readiness {
                 self.breach(
                     Clause::InnerErrorIsKept,
                     format!("call {at} got an error that was not given to it: {}", told.text),
                 );
             }
-        } else if last && profile.most_inner_calls == 1 {
+        } else if last {
             self.breach(
                 Clause::InnerErrorIsKept,
                 format!("the inner service failed call {at}, and its error came out as another: {}", told.text),

@@ -17,6 +17,7 @@ use crate::{
     told::Told,
 };
 use std::{
+    any::Any,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     task::Poll,
@@ -57,6 +58,8 @@ pub(crate) struct World<'a> {
     pub(crate) woken_waiter_dropped: bool,
     /// A panic was planted, so one is no surprise.
     pub(crate) panics_expected: bool,
+    /// How many inner calls have been looked at.
+    looked_at: usize,
 }
 
 /// A service.
@@ -68,6 +71,8 @@ pub(crate) struct Slot {
     pub(crate) repeats: u32,
     /// Whether being ready has taken a token.
     took: bool,
+    /// Whether the inner service had room when this was last found ready.
+    backed: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,8 +87,12 @@ pub(crate) struct Outer {
     pub(crate) future: Option<AnyFuture>,
     pub(crate) ear: Ear,
     pub(crate) answer: Option<Result<Reply, Told>>,
-    /// How many inner calls there were when it was over.
+    /// How many inner calls it has made.
+    made: usize,
+    /// How many there were when it was over.
     over_at: Option<usize>,
+    /// Whether the inner service had room when its service was found ready.
+    backed: bool,
 }
 
 impl<'a> World<'a> {
@@ -107,6 +116,7 @@ impl<'a> World<'a> {
             breach: None,
             woken_waiter_dropped: false,
             panics_expected: false,
+            looked_at: 0,
         };
         (0..tokens).for_each(|_| world.backend.give());
         world.add_service();
@@ -126,7 +136,14 @@ impl<'a> World<'a> {
     fn push_service(&mut self, service: Box<dyn AnyService>) -> usize {
         let at = self.services.len();
         let ear = Ear::new(Task::Service(at), &self.backend);
-        self.services.push(Slot { service: Some(service), state: State::Idle, ear, repeats: 0, took: false });
+        self.services.push(Slot {
+            service: Some(service),
+            state: State::Idle,
+            ear,
+            repeats: 0,
+            took: false,
+            backed: false,
+        });
         at
     }
 
@@ -156,13 +173,19 @@ impl<'a> World<'a> {
         self.heart.beat();
         self.backend.record(Event::Did(action));
         match action {
-            Action::Ready(at) => self.ready(at),
+            Action::Ready(at) => {
+                self.services[at].ear.forget_earlier();
+                self.ready(at);
+            }
             Action::ReadyElsewhere(at) => {
                 self.services[at].ear.move_to_another_task(&self.backend);
                 self.ready(at);
             }
             Action::Call(at) => self.call(at),
-            Action::Poll(at) => self.poll(at),
+            Action::Poll(at) => {
+                self.calls[at].ear.forget_earlier();
+                self.poll(at);
+            }
             Action::PollElsewhere(at) => {
                 self.calls[at].ear.move_to_another_task(&self.backend);
                 self.poll(at);
@@ -183,8 +206,8 @@ impl<'a> World<'a> {
     /// What the inner service does wakes, and a waker may run anything.
     fn outside(&mut self, act: impl FnOnce(&Self)) {
         let done = catch_unwind(AssertUnwindSafe(|| self.clock.within(|| act(self))));
-        if done.is_err() {
-            self.unwound("waking");
+        if let Err(payload) = done {
+            self.unwound("waking", &*payload);
         }
     }
 
@@ -194,31 +217,54 @@ impl<'a> World<'a> {
         for (clause, what) in breaches {
             self.breach(clause, what);
         }
-        let (running, most) = self
-            .backend
-            .with(|state| (state.running(None), state.calls.iter().map(|call| call.request).collect::<Vec<_>>()));
+        let running = self.backend.with(|state| state.running(None));
         if let Some(permits) = self.subject.profile.permits.filter(|permits| running > *permits) {
             self.breach(Clause::LimitHolds, format!("{running} inner calls are in flight on {permits} permits"));
         }
-        let allowed = self.subject.profile.most_inner_calls;
-        for request in 0..self.calls.len() {
-            let made = most.iter().filter(|of| **of as usize == request).count();
-            if made > allowed {
-                self.breach(
-                    Clause::InnerCallsAreBounded,
-                    format!("call {request} has made {made} inner calls; declared are at most {allowed}"),
-                );
-            }
-            if self.calls[request].over_at.is_some_and(|then| made > then) && !self.subject.profile.detaches {
-                self.breach(Clause::DropCancels, format!("call {request} was over, and then made an inner call"));
-            }
+        let new: Vec<(u32, bool)> = self.backend.with(|state| {
+            let new = state.calls.iter().skip(self.looked_at).map(|call| (call.request, call.had_token));
+            new.collect()
+        });
+        self.looked_at += new.len();
+        for (request, had_token) in new {
+            self.look_at_inner_call(request as usize, had_token);
         }
     }
 
-    fn unwound(&mut self, what: &str) {
+    fn look_at_inner_call(&mut self, request: usize, had_token: bool) {
+        // That of foreign code.
+        let Some(outer) = self.calls.get_mut(request) else { return };
+        outer.made += 1;
+        let (made, late) = (outer.made, outer.over_at.is_some_and(|then| outer.made > then));
+        let refused = outer.answer.as_ref().is_some_and(|answer| answer.as_ref().is_err_and(|told| told.refused));
+        let unbacked = made == 1 && had_token && !outer.backed;
+        let profile = &self.subject.profile;
+        let (allowed, detaches, buffers) = (profile.most_inner_calls, profile.detaches, profile.buffers);
+        if late && refused {
+            let what = format!("call {request} was reported as refused, and then made an inner call");
+            self.breach(Clause::RefusedMeansNotCalled, what);
+        } else if late && !detaches {
+            self.breach(Clause::DropCancels, format!("call {request} was over, and then made an inner call"));
+        } else if made > allowed {
+            let what = format!("call {request} has made {made} inner calls; declared are at most {allowed}");
+            self.breach(Clause::InnerCallsAreBounded, what);
+        } else if unbacked && !buffers {
+            let what = format!("call {request} was let in while the inner service had no room, and waited for it then");
+            self.breach(Clause::BackpressureIsPassedOn, what);
+        }
+    }
+
+    fn unwound(&mut self, what: &str, payload: &(dyn Any + Send)) {
         self.saw(Seen::Panic);
         if !self.panics_expected {
-            self.breach(Clause::PanicsDoNotSpread, format!("{what} panicked, and nothing below had"));
+            let text = panic_text(payload);
+            let hint = if text.contains("no reactor running") {
+                " (a layer that needs tokio is driven with `Subject::on_tokio`)"
+            } else {
+                ""
+            };
+            let what = format!("{what} panicked, and nothing below had: {text}{hint}");
+            self.breach(Clause::PanicsDoNotSpread, what);
         }
     }
 
@@ -248,15 +294,14 @@ impl<'a> World<'a> {
         let ear = &mut slot.ear;
         let polled = catch_unwind(AssertUnwindSafe(|| self.clock.within(|| ear.listen(|cx| service.poll_ready(cx)))));
         let was_ready = slot.state == State::Ready;
-        let Ok(polled) = polled else {
-            slot.state = State::Idle;
-            self.unwound("`poll_ready`");
-            return false;
-        };
         match polled {
-            Poll::Ready(Ok(())) => self.is_ready(at, was_ready, reserved),
-            Poll::Ready(Err(told)) => self.is_defunct(at, &told),
-            Poll::Pending => return self.is_pending(at, was_ready),
+            Ok(Poll::Ready(Ok(()))) => self.is_ready(at, was_ready, reserved),
+            Ok(Poll::Ready(Err(told))) => self.is_defunct(at, &told),
+            Ok(Poll::Pending) => return self.is_pending(at, was_ready),
+            Err(payload) => {
+                slot.state = State::Idle;
+                self.unwound("`poll_ready`", &*payload);
+            }
         }
         false
     }
@@ -267,18 +312,21 @@ impl<'a> World<'a> {
         let request = Request::new(u32::try_from(self.calls.len()).unwrap_or(u32::MAX), Arc::clone(&self.backend));
         let task = Task::Call(self.calls.len());
         let slot = &mut self.services[at];
-        (slot.state, slot.took) = (State::Idle, false);
+        let backed = slot.backed;
+        (slot.state, slot.took, slot.backed) = (State::Idle, false, false);
         let Some(service) = slot.service.as_mut() else { return };
         self.backend.with(|state| state.during = During::Call);
         let called = catch_unwind(AssertUnwindSafe(|| self.clock.within(|| service.call(request))));
         self.backend.with(|state| state.during = During::Else);
         let ear = Ear::new(task, &self.backend);
-        let future = called.ok();
-        if future.is_none() {
-            self.unwound("`call`");
-        }
-        let over_at = future.is_none().then(|| self.inner_calls(self.calls.len()));
-        self.calls.push(Outer { future, ear, answer: None, over_at });
+        let (future, over_at) = match called {
+            Ok(future) => (Some(future), None),
+            Err(payload) => {
+                self.unwound("`call`", &*payload);
+                (None, Some(self.inner_calls(self.calls.len())))
+            }
+        };
+        self.calls.push(Outer { future, ear, answer: None, made: 0, over_at, backed });
     }
 
     fn inner_calls(&self, request: usize) -> usize {
@@ -309,8 +357,8 @@ impl<'a> World<'a> {
                 return self.calls[at].ear.woken();
             }
             Ok(Poll::Ready(answer)) => self.answered(at, answer, errors),
-            Err(_) => {
-                self.unwound("the response future");
+            Err(payload) => {
+                self.unwound("the response future", &*payload);
                 self.drop_call(at);
             }
         }
@@ -349,7 +397,7 @@ impl<'a> World<'a> {
             Ok(clone) => {
                 self.push_service(clone);
             }
-            Err(_) => self.unwound("`clone`"),
+            Err(payload) => self.unwound("`clone`", &*payload),
         }
     }
 
@@ -358,8 +406,8 @@ impl<'a> World<'a> {
         self.woken_waiter_dropped |= slot.state == State::Pending && slot.ear.polled() && slot.ear.woken();
         let service = slot.service.take();
         let dropped = catch_unwind(AssertUnwindSafe(|| self.clock.within(|| drop(service))));
-        if dropped.is_err() {
-            self.unwound("the drop of the service");
+        if let Err(payload) = dropped {
+            self.unwound("the drop of the service", &*payload);
         }
     }
 
@@ -380,8 +428,8 @@ impl<'a> World<'a> {
     fn drop_future(&mut self, at: usize) {
         let future = self.calls[at].future.take();
         let dropped = catch_unwind(AssertUnwindSafe(|| self.clock.within(|| drop(future))));
-        if dropped.is_err() {
-            self.unwound("the drop of the response future");
+        if let Err(payload) = dropped {
+            self.unwound("the drop of the response future", &*payload);
         }
         let made = self.inner_calls(at);
         self.calls[at].over_at.get_or_insert(made);
@@ -390,4 +438,10 @@ impl<'a> World<'a> {
 
 fn number(request: usize) -> u32 {
     u32::try_from(request).unwrap_or(u32::MAX)
+}
+
+/// What a panic said.
+pub(crate) fn panic_text(payload: &(dyn Any + Send)) -> String {
+    let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no text".into())
 }

@@ -81,6 +81,35 @@ fn keeps_the_first_reply() {
     breaks_only(&check(Subject::new("keeps the first reply", layer)), Clause::AnswersBelong);
 }
 
+/// Never gives an error to anybody.
+#[derive(Clone)]
+struct KeepsQuiet(Probe);
+
+impl Service<Request> for KeepsQuiet {
+    type Response = Reply;
+    type Error = ProbeError;
+    type Future = Pin<Box<dyn Future<Output = Answer<ProbeError>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ProbeError>> {
+        self.0.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        let answer = self.0.call(request);
+        Box::pin(async {
+            match answer.await {
+                Ok(reply) => Ok(reply),
+                Err(_) => std::future::pending().await,
+            }
+        })
+    }
+}
+
+#[test]
+fn keeps_quiet_about_errors() {
+    breaks_only(&check(Subject::new("keeps quiet", || on(KeepsQuiet))), Clause::AnswersBelong);
+}
+
 fn refused() -> Refused {
     Refused::new(Reason::BulkheadFull, "the zoo")
 }

@@ -1,7 +1,7 @@
 //! Layers that mind their callers too little: cancellation, completion, panics, foreign code.
 
 use crate::{breaks_only, on};
-use mainstay_conformance::{Clause, Probe, ProbeError, ProbeFuture, Profile, Reply, Request, Subject, check};
+use mainstay_conformance::{Clause, Outcome, Probe, ProbeError, ProbeFuture, Profile, Reply, Request, Subject, check};
 use std::{
     future::Future,
     mem,
@@ -10,7 +10,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 use tower_service::Service;
@@ -263,4 +263,73 @@ fn calls_under_a_lock() {
     let layer = || on(|inner| CallsUnderLock { inner, lock: Arc::default() });
     let subject = Subject::new("calls under a lock", layer).patience(Duration::from_millis(500));
     breaks_only(&check(subject), Clause::NothingForeignUnderLock);
+}
+
+/// Keeps the latest waker in a place that all clones share, and drops the one before while it is locked.
+#[derive(Clone)]
+struct DropsWakersUnderLock {
+    inner: Probe,
+    latest: Arc<Mutex<Option<Waker>>>,
+}
+
+impl Service<Request> for DropsWakersUnderLock {
+    type Response = Reply;
+    type Error = ProbeError;
+    type Future = ProbeFuture;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ProbeError>> {
+        let waker = cx.waker().clone();
+        *self.latest.lock().unwrap_or_else(PoisonError::into_inner) = Some(waker);
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request) -> ProbeFuture {
+        self.inner.call(request)
+    }
+}
+
+#[test]
+fn drops_wakers_under_a_lock() {
+    let layer = || on(|inner| DropsWakersUnderLock { inner, latest: Arc::default() });
+    let subject = Subject::new("drops wakers under a lock", layer).patience(Duration::from_millis(500));
+    breaks_only(&check(subject), Clause::NothingForeignUnderLock);
+}
+
+/// Panics by itself at its third call.
+#[derive(Clone)]
+struct PanicsByItself {
+    inner: Probe,
+    calls: u32,
+}
+
+impl Service<Request> for PanicsByItself {
+    type Response = Reply;
+    type Error = ProbeError;
+    type Future = ProbeFuture;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ProbeError>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request) -> ProbeFuture {
+        self.calls += 1;
+        assert!(self.calls < 3, "no reactor running, or so");
+        self.inner.call(request)
+    }
+}
+
+#[test]
+fn panics_by_itself() {
+    let report = check(Subject::new("panics by itself", || on(|inner| PanicsByItself { inner, calls: 0 })));
+    breaks_only(&report, Clause::PanicsDoNotSpread);
+    let Outcome::Fails(seen) = report.outcome(Clause::PanicsDoNotSpread) else { unreachable!() };
+    assert!(seen.what().contains("Subject::on_tokio"), "{seen}");
+}
+
+#[test]
+fn what_cannot_even_be_made_is_a_finding() {
+    let report = check(Subject::new("cannot be made", || -> tower_layer::Identity { panic!("no config") }));
+    let Outcome::Fails(seen) = report.outcome(Clause::PanicsDoNotSpread) else { panic!("{report}") };
+    assert!(seen.what().contains("no config"), "{seen}");
+    assert!(matches!(report.outcome(Clause::SpentWhereEarned), Outcome::NotReached));
 }

@@ -355,3 +355,12 @@ fn takes_two_things_in_two_orders() {
     let subject = Subject::new("two orders", || on(TwoOrders::over)).profile(Profile::pass_through().backpressure());
     breaks_only(&check(subject), Clause::ClonesCannotDeadlock);
 }
+
+#[test]
+fn a_limit_that_is_not_there_is_missed() {
+    for permits in [1, 3, 7, 20] {
+        let profile = Profile::pass_through().owns_permits(permits);
+        let subject = Subject::new("no limit", tower_layer::Identity::new).profile(profile);
+        breaks_only(&check(subject), Clause::LimitHolds);
+    }
+}

@@ -2,7 +2,12 @@
 
 use crate::{breaks_only, on};
 use mainstay_conformance::{Clause, Probe, ProbeError, ProbeFuture, Reply, Request, Subject, check};
-use std::task::{Context, Poll, Waker};
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, Waker},
+};
+use tower::ServiceExt;
 use tower_service::Service;
 
 macro_rules! future_of_the_probe {
@@ -257,4 +262,28 @@ impl Service<Request> for ClonesItsReadiness {
 fn clones_its_readiness() {
     let subject = Subject::new("clones its readiness", || on(|inner| ClonesItsReadiness { inner, ready: false }));
     breaks_only(&check(subject), Clause::ClonesAreNotReady);
+}
+
+/// Is always ready, and waits in its future until the inner service is.
+#[derive(Clone)]
+struct WaitsOutOfSight(Probe);
+
+impl Service<Request> for WaitsOutOfSight {
+    type Response = Reply;
+    type Error = ProbeError;
+    type Future = Pin<Box<dyn Future<Output = Result<Reply, ProbeError>> + Send>>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), ProbeError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        Box::pin(self.0.clone().oneshot(request))
+    }
+}
+
+#[test]
+fn waits_out_of_sight() {
+    let subject = Subject::new("waits out of sight", || on(WaitsOutOfSight));
+    breaks_only(&check(subject), Clause::BackpressureIsPassedOn);
 }
