@@ -1,0 +1,1 @@
+//! Nothing: the cards are in `tests/`.
