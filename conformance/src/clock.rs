@@ -8,6 +8,22 @@ pub(crate) struct Clock {
     runtime: Option<tokio::runtime::Runtime>,
 }
 
+/// A way into the runtime, where there is one.
+#[derive(Clone, Debug)]
+pub(crate) struct Entrance {
+    #[cfg(feature = "tokio")]
+    runtime: Option<tokio::runtime::Handle>,
+}
+
+impl Entrance {
+    #[cfg_attr(not(feature = "tokio"), expect(clippy::unused_self, reason = "the same method as with a clock"))]
+    pub(crate) fn within<T>(&self, work: impl FnOnce() -> T) -> T {
+        #[cfg(feature = "tokio")]
+        let _entered = self.runtime.as_ref().map(tokio::runtime::Handle::enter);
+        work()
+    }
+}
+
 #[cfg(feature = "tokio")]
 impl Clock {
     /// # Panics
@@ -27,8 +43,12 @@ impl Clock {
 
     /// Runs code of the layer, so that it finds the runtime.
     pub(crate) fn within<T>(&self, work: impl FnOnce() -> T) -> T {
-        let _entered = self.runtime.as_ref().map(tokio::runtime::Runtime::enter);
-        work()
+        self.entrance().within(work)
+    }
+
+    /// For foreign code, which comes from anywhere.
+    pub(crate) fn entrance(&self) -> Entrance {
+        Entrance { runtime: self.runtime.as_ref().map(|runtime| runtime.handle().clone()) }
     }
 
     /// Lets spawned tasks run, until they have nothing to do.
@@ -67,6 +87,10 @@ impl Clock {
 
     pub(crate) fn within<T>(&self, work: impl FnOnce() -> T) -> T {
         work()
+    }
+
+    pub(crate) const fn entrance(&self) -> Entrance {
+        Entrance {}
     }
 
     pub(crate) const fn settle(&self) {}

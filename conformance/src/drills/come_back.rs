@@ -29,11 +29,12 @@ pub(crate) fn come_back(setting: Setting<'_>, point: Point, tokens: usize) -> Wo
     let guest = Rc::new(RefCell::new(Some(world.clock.within(|| world.spare(0)))));
     let failed = Rc::new(RefCell::new(None::<String>));
     let (visitor, verdict, backend) = (Rc::clone(&guest), Rc::clone(&failed), Arc::clone(&world.backend));
+    let entrance = world.clock.entrance();
     setting.heart.reentrant(true);
     trap::arm(point, move || {
         backend.record(Event::Note("here foreign code uses another clone of the service"));
         let Some(service) = visitor.borrow_mut().take() else { return };
-        match catch_unwind(AssertUnwindSafe(|| visit(service, &backend))) {
+        match catch_unwind(AssertUnwindSafe(|| entrance.within(|| visit(service, &backend)))) {
             Ok(service) => *visitor.borrow_mut() = service,
             Err(payload) => *verdict.borrow_mut() = Some(panic_text(&*payload)),
         }
