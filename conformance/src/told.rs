@@ -44,7 +44,7 @@ fn inner_error<'a>(link: &'a (dyn error::Error + 'static)) -> Option<&'a ProbeEr
     let typed = link.downcast_ref::<Error<ProbeError>>();
     match typed {
         Some(Error::Inner(inner)) => Some(inner),
-        _ => link.downcast_ref(),
+        _ => link.downcast_ref().or_else(|| link.downcast_ref::<Box<ProbeError>>().map(|boxed| &**boxed)),
     }
 }
 
