@@ -13,8 +13,9 @@ const LONG_ABOUT: &str = "\
 A shop that breaks and recovers, on loopback, with nothing installed.
 
 Customers browse the catalog (60 %) and check out (40 %). Half of the time the payment provider behind the checkout is \
-sick: slow, then failing, then silent. The same customers and the same outage come twice, with resilience off (a customer's \
-patience is the only limit) and on (timeouts, circuit breakers, refusals with Retry-After). A table compares the two.";
+sick: slow, then failing, and after a recovery silent. The same customers and the same outage come twice, with resilience \
+off (a customer's patience is the only limit) and on (timeouts, circuit breakers, refusals with Retry-After). A table \
+compares the two.";
 
 const EXAMPLES: &str = "\
 Examples:

@@ -4,7 +4,7 @@ use crate::{
     faults::Script,
     interrupt::Interrupt,
     load::{self, Arrival, Errand},
-    measure::{self, Numbers, Record, Tally},
+    measure::{self, Numbers, Opened, Record, Tally},
     progress::Progress,
     shop::Shop,
     stacks::Resilience,
@@ -39,6 +39,9 @@ pub(crate) struct Experiment {
     metrics: PrometheusHandle,
 }
 
+/// The states of a circuit, each with the moment at which it began.
+type States = Vec<(Duration, State)>;
+
 /// What happened in one run.
 #[derive(Clone, Debug)]
 pub(crate) struct Run {
@@ -47,8 +50,9 @@ pub(crate) struct Run {
     /// How it went for those who looked at products, and for those who checked out.
     pub(crate) browse: Tally,
     pub(crate) checkout: Tally,
-    /// The states of the payment circuit, each with the moment at which it began.
-    pub(crate) states: Vec<(Duration, State)>,
+    /// Of the payment circuit; none with resilience off.
+    pub(crate) states: States,
+    pub(crate) opened: Opened,
 }
 
 /// Both runs; the second is missing if Ctrl-C came in the first.
@@ -106,13 +110,16 @@ impl Experiment {
         background.spawn(async move { script.play(switch, start).await });
         let (sender, records) = mpsc::unbounded_channel();
         background.spawn(load::generate(self.arrivals.clone(), shop.gateway, self.plan.patience, start, sender));
-        let states = shop.circuit.clone().map(|circuit| Watch::over(circuit, start));
+        let watched = shop
+            .circuits
+            .clone()
+            .map(|circuits| (Watch::over(circuits.payment, start), Watch::over(circuits.shadow, start)));
 
         let records = self.collect(records, resilience, start, progress, interrupt).await;
         background.shutdown().await;
-        let states = match states {
-            Some(watch) => watch.end().await,
-            None => Vec::new(),
+        let states = match watched {
+            Some((payment, shadow)) => [payment.end().await, shadow.end().await],
+            None => [Vec::new(), Vec::new()],
         };
         let provider_calls = shop.switch.sick_calls();
         shop.close().await;
@@ -145,7 +152,8 @@ impl Experiment {
         }
     }
 
-    fn result(&self, mut records: Vec<Record>, provider_calls: u64, states: Vec<(Duration, State)>, cut: bool) -> Run {
+    fn result(&self, mut records: Vec<Record>, provider_calls: u64, [states, shadow]: [States; 2], cut: bool) -> Run {
+        let opened = |states: &States| measure::opened_after(states, &self.script.silence());
         records.sort_by_key(|record| record.at);
         let recovery = if cut { None } else { measure::recovery(&records, self.script.recovery(), self.plan.duration) };
         let errand = |errand| Tally::of(records.iter().filter(|record| record.errand == errand));
@@ -153,6 +161,7 @@ impl Experiment {
             numbers: Numbers::of(&records, provider_calls, recovery),
             browse: errand(Errand::Browse),
             checkout: errand(Errand::Checkout),
+            opened: Opened { after: opened(&states), settled_only: opened(&shadow) },
             states,
             records,
         }
@@ -162,7 +171,7 @@ impl Experiment {
 /// Writes down the states of a circuit while it is there.
 struct Watch {
     stop: oneshot::Sender<()>,
-    states: tokio::task::JoinHandle<Vec<(Duration, State)>>,
+    states: tokio::task::JoinHandle<States>,
 }
 
 impl Watch {
@@ -184,7 +193,7 @@ impl Watch {
         Self { stop, states }
     }
 
-    async fn end(self) -> Vec<(Duration, State)> {
+    async fn end(self) -> States {
         drop(self.stop);
         self.states.await.unwrap_or_default()
     }

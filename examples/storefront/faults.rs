@@ -3,6 +3,7 @@
 use serde::Serialize;
 use std::{
     fmt,
+    ops::Range,
     str::FromStr,
     sync::{
         Arc,
@@ -50,10 +51,10 @@ pub(crate) struct Phase {
     pub(crate) until: Duration,
 }
 
-/// The whole script: healthy, sick in three ways, healthy again.
+/// The whole script: sick in three ways, the last of which comes when the shop has recovered from the others.
 #[derive(Clone, Debug)]
 pub(crate) struct Script {
-    pub(crate) phases: [Phase; 5],
+    pub(crate) phases: [Phase; 6],
 }
 
 impl Fault {
@@ -94,9 +95,16 @@ impl Switch {
 }
 
 impl Script {
-    /// Where each phase ends, in hundredths of the run. The last is long enough to see a recovery in the shortest run.
-    const ENDS: [(Fault, u32); 5] =
-        [(Fault::Healthy, 20), (Fault::Slow, 35), (Fault::Failing, 50), (Fault::Silent, 70), (Fault::Healthy, 100)];
+    /// Where each phase ends, in hundredths of the run. Both healthy phases after a sick one are long enough for a recovery
+    /// in the shortest run: the silence begins with closed circuits, and the end is good.
+    const ENDS: [(Fault, u32); 6] = [
+        (Fault::Healthy, 10),
+        (Fault::Slow, 25),
+        (Fault::Failing, 40),
+        (Fault::Healthy, 55),
+        (Fault::Silent, 75),
+        (Fault::Healthy, 100),
+    ];
 
     pub(crate) fn over(duration: Duration) -> Self {
         let mut from = Duration::ZERO;
@@ -107,7 +115,13 @@ impl Script {
         Self { phases }
     }
 
-    /// When the provider is healthy again.
+    /// While the provider is silent.
+    pub(crate) fn silence(&self) -> Range<Duration> {
+        let silent = self.phases.iter().find(|phase| phase.fault == Fault::Silent);
+        silent.map_or(Duration::ZERO..Duration::ZERO, |phase| phase.from..phase.until)
+    }
+
+    /// When the provider is healthy again, for good.
     pub(crate) fn recovery(&self) -> Duration {
         self.phases[self.phases.len() - 1].from
     }
@@ -143,6 +157,7 @@ impl fmt::Display for Fault {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{experiment::Plan, stacks::Times};
 
     #[test]
     fn the_phases_follow_each_other_without_a_gap_and_fill_the_run() {
@@ -150,9 +165,25 @@ mod tests {
         let phases = Script::over(duration).phases;
 
         assert_eq!(phases[0].from, Duration::ZERO);
-        assert_eq!(phases[4].until, duration);
+        assert_eq!(phases[5].until, duration);
         assert!(phases.windows(2).all(|pair| pair[0].until == pair[1].from && pair[0].from < pair[0].until));
-        assert_eq!((phases[0].fault, phases[4].fault), (Fault::Healthy, Fault::Healthy));
+        assert_eq!((phases[0].fault, phases[5].fault), (Fault::Healthy, Fault::Healthy));
+    }
+
+    #[test]
+    fn circuits_recover_before_the_silence_and_before_the_end_even_in_the_shortest_run() {
+        let shortest = Duration::from_secs(4);
+        let plan = Plan { duration: shortest, rate: 120, seed: 7, patience: Duration::from_millis(500) };
+        let script = Script::over(shortest);
+        let silence = script.silence();
+        let before = script.phases.iter().find(|phase| phase.until == silence.start).unwrap();
+        assert_eq!((before.fault, script.fault_at(silence.start)), (Fault::Healthy, Fault::Silent));
+
+        // One open time, which begins at the latest when a probe that was out is given up, and the time of two good probes.
+        let times = Times::of(&plan);
+        let recovery = times.open_for + times.provider + Duration::from_millis(100);
+        assert!(before.until > before.from + recovery);
+        assert!(shortest > script.recovery() + recovery);
     }
 
     #[tokio::test(start_paused = true)]
@@ -163,9 +194,14 @@ mod tests {
             let (script, switch) = (script.clone(), switch.clone());
             async move { script.play(switch, start).await }
         });
-        for (second, fault) in
-            [(1, Fault::Healthy), (5, Fault::Slow), (8, Fault::Failing), (12, Fault::Silent), (15, Fault::Healthy)]
-        {
+        for (second, fault) in [
+            (1, Fault::Healthy),
+            (4, Fault::Slow),
+            (7, Fault::Failing),
+            (10, Fault::Healthy),
+            (12, Fault::Silent),
+            (16, Fault::Healthy),
+        ] {
             sleep_until(start + Duration::from_secs(second)).await;
             assert_eq!(switch.meet(), fault);
             assert_eq!(script.fault_at(Duration::from_secs(second)), fault);

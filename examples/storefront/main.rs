@@ -1,8 +1,8 @@
 //! A shop that breaks and recovers: `cargo run --release --bin storefront`
 //!
-//! Four services speak HTTP over loopback. The payment provider becomes slow, then fails, then falls silent, and
-//! recovers; customers arrive all the while and do not wait for each other. The same customers and the same outage come
-//! twice, first with resilience off and then with resilience on, and the numbers of both are set side by side.
+//! Four services speak HTTP over loopback. The payment provider becomes slow, then fails, recovers, falls silent, and
+//! recovers for good; customers arrive all the while and do not wait for each other. The same customers and the same outage
+//! come twice, first with resilience off and then with resilience on, and the numbers of both are set side by side.
 //!
 //! ```text
 //!   customers ──▶ gateway ──▶ catalog (two replicas)

@@ -1,6 +1,7 @@
 //! From what became of each customer to the numbers of the table and the lines of the charts.
 
 use crate::load::Errand;
+use mainstay::circuit_breaker::State;
 use serde::Serialize;
 use std::{ops::Range, time::Duration};
 
@@ -50,6 +51,15 @@ pub(crate) struct Numbers {
     pub(crate) provider_calls: u64,
     /// From the provider's recovery to full goodput; none if the run ended before.
     pub(crate) recovery_s: Option<f64>,
+}
+
+/// How long after the provider fell silent the payment circuit opened; none if it was not closed then, or did not open while
+/// the provider was silent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Opened {
+    pub(crate) after: Option<Duration>,
+    /// What it would have been without calls that vote in flight: measured by the circuit in shadow mode.
+    pub(crate) settled_only: Option<Duration>,
 }
 
 /// The customers who came within one piece of time.
@@ -130,6 +140,14 @@ pub(crate) fn recovery(records: &[Record], recovered: Duration, end: Duration) -
         Some(last) if last + 1 == pieces.len() => None,
         Some(last) => Some(pieces[last].time.end.saturating_sub(recovered)),
     }
+}
+
+/// From the start of a time to the opening of a circuit, which was closed at the start, within it.
+pub(crate) fn opened_after(states: &[(Duration, State)], time: &Range<Duration>) -> Option<Duration> {
+    let (before, after) = states.split_at(states.partition_point(|(begun, _)| *begun < time.start));
+    let (_, at_start) = before.last()?;
+    let (opened, _) = after.iter().find(|(begun, state)| *state == State::Open && *begun < time.end)?;
+    (*at_start == State::Closed).then(|| opened.saturating_sub(time.start))
 }
 
 /// Cuts a time into pieces, the last of which may be longer by half. The records are in the order of arrival.
@@ -245,6 +263,22 @@ mod tests {
     #[test]
     fn a_run_that_ended_before_the_recovery_has_none() {
         assert_eq!(recovery(&[], SECOND, SECOND), None);
+    }
+
+    #[test]
+    fn only_a_circuit_that_was_closed_opens() {
+        let [zero, half, most, one] = [0, 500, 750, 1_000].map(Duration::from_millis);
+        let opened = |states: &[_]| opened_after(states, &(SECOND..2 * SECOND));
+        let cycle = [(zero, State::Closed), (half, State::Open), (most, State::HalfOpen), (one, State::Open)];
+
+        assert_eq!(
+            opened(&[(zero, State::Closed), (one + GRAIN, State::Open), (one + half, State::HalfOpen)]),
+            Some(GRAIN)
+        );
+        assert_eq!(opened(&cycle), None, "it was half-open");
+        assert_eq!(opened(&[(zero, State::Closed), (2 * SECOND, State::Open)]), None, "too late");
+        assert_eq!(opened(&[(zero, State::Closed)]), None, "never");
+        assert_eq!(opened(&[]), None, "there is none");
     }
 
     #[test]

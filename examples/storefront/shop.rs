@@ -9,11 +9,11 @@ use crate::{
         catalog, gateway, payment,
         provider::{self, Sickness},
     },
-    stacks::{self, Resilience, Times},
+    stacks::{self, Circuits, Resilience, Times},
 };
-use mainstay::{BoxError, circuit_breaker::Circuit};
+use mainstay::BoxError;
 use metrics_exporter_prometheus::PrometheusHandle;
-use std::{net::SocketAddr, sync::Arc};
+use std::net::SocketAddr;
 use tokio::net::TcpListener;
 
 const REPLICAS: [&str; 2] = ["catalog-a", "catalog-b"];
@@ -27,8 +27,8 @@ pub(crate) struct Shop {
     pub(crate) provider: SocketAddr,
     /// The provider's fault.
     pub(crate) switch: Switch,
-    /// The circuit between gateway and payment; there is one with resilience on.
-    pub(crate) circuit: Option<Arc<Circuit>>,
+    /// Between gateway and payment; with resilience on.
+    pub(crate) circuits: Option<Circuits>,
     /// In the order in which they are stopped: the gateway first.
     servers: Vec<Server>,
 }
@@ -65,7 +65,7 @@ impl Shop {
 
         let own = pool("gateway");
         let to_catalog = stacks::catalog(resilience, &addresses, times)?;
-        let (to_payment, circuit) = stacks::payment(resilience, payment.address, times)?;
+        let (to_payment, circuits) = stacks::payment(resilience, payment.address, times)?;
         let routes = own.guard(gateway::routes(to_catalog, to_payment)).merge(gateway::metrics(metrics));
         let gateway = Server::start(door, own, routes)?;
 
@@ -73,7 +73,7 @@ impl Shop {
             gateway: gateway.address,
             provider: provider.address,
             switch,
-            circuit,
+            circuits,
             servers: [gateway].into_iter().chain(replicas).chain([payment, provider]).collect(),
         })
     }

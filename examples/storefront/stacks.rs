@@ -44,8 +44,19 @@ pub(crate) struct Times {
     pub(crate) catalog: Duration,
     pub(crate) payment: Duration,
     pub(crate) provider: Duration,
+    /// From when on a call to payment is slow.
+    pub(crate) slow: Duration,
     /// How long an open circuit refuses before it lets probes through.
     pub(crate) open_for: Duration,
+}
+
+/// The circuits between gateway and payment.
+#[derive(Clone, Debug)]
+pub(crate) struct Circuits {
+    /// The one that decides.
+    pub(crate) payment: Arc<Circuit>,
+    /// The one that shows what would be if calls voted at their end only; it refuses nothing.
+    pub(crate) shadow: Arc<Circuit>,
 }
 
 impl fmt::Display for Resilience {
@@ -61,10 +72,13 @@ impl Times {
     /// The clients' waits are shares of the customer's patience. The open time is a share of the run, as the phases of the
     /// outage are: half a second in one of twenty.
     pub(crate) fn of(plan: &Plan) -> Self {
+        let payment = plan.patience * 2 / 5;
         Self {
             catalog: plan.patience * 2 / 5,
-            payment: plan.patience * 2 / 5,
+            payment,
             provider: plan.patience * 3 / 10,
+            // A good call takes some 30 ms, whatever the patience.
+            slow: (payment / 2).max(Duration::from_millis(50)),
             open_for: (plan.duration / 40).clamp(Duration::from_millis(250), Duration::from_secs(5)),
         }
     }
@@ -80,32 +94,49 @@ impl Times {
             .open_for(self.open_for)
             .probes(2)
     }
+
+    /// A call to payment that is slow counts as failed, and does so while it is still in flight: the circuit does not wait
+    /// for the calls that a silent provider leaves without an answer.
+    fn payment_circuit(self) -> Config {
+        self.circuit("payment").slow_is_failure(self.slow).slow_in_flight(true)
+    }
+
+    /// The same rules, but a call votes when it has ended; and the circuit only watches.
+    fn shadow_circuit(self) -> Config {
+        self.payment_circuit().name("payment-shadow").slow_in_flight(false).shadow(true)
+    }
 }
 
-/// gateway → payment, and the circuit in it.
+/// gateway → payment, and the circuits in it.
 pub(crate) fn payment(
     resilience: Resilience,
     peer: SocketAddr,
     times: Times,
-) -> Result<(Upstream, Option<Arc<Circuit>>), InvalidConfig> {
+) -> Result<(Upstream, Option<Circuits>), InvalidConfig> {
     if resilience == Resilience::Off {
         return Ok((bare(peer), None));
     }
     // Until the body ends: a receipt that breaks off in the middle is a failure too.
-    let breaker = CircuitBreakerLayer::http(times.circuit("payment"))?.until_body_end();
-    let circuit = breaker.handle();
-    // In the metrics from now on, not only from its first transition.
-    circuit.rebind_metrics();
+    let breaker = CircuitBreakerLayer::http(times.payment_circuit())?.until_body_end();
+    let shadow = CircuitBreakerLayer::http(times.shadow_circuit())?.until_body_end();
+    let circuits = Circuits { payment: breaker.handle(), shadow: shadow.handle() };
+    // In the metrics from now on, not only from the first transition.
+    circuits.payment.rebind_metrics();
+    circuits.shadow.rebind_metrics();
     let stack = ServiceBuilder::new()
         .map_response(|response: Response<_>| response.map(Body::new))
         // Outermost, so that a refusal costs nothing further in: no connection, no timer, no slot in payment's pool.
         .layer(breaker)
+        // Only to compare, and to be left out where the stack is copied. Inside of the other it sees the calls that are
+        // admitted, to their real ends, and no refusal. The comparison is fair, since the calls by which the other opens are
+        // all in flight then or have ended: the shadow misses none of them, it only hears of them later.
+        .layer(shadow)
         // The one place where the client's errors get the type that all policies share.
         .map_err(timed_out_or_failed("payment", times.payment))
         // Inside of the circuit: a call that nobody answers is a failure that it sees.
         .timeout(times.payment)
         .service(http_to(peer));
-    Ok((seen_to_its_end(BoxCloneSyncService::new(stack)), Some(circuit)))
+    Ok((seen_to_its_end(BoxCloneSyncService::new(stack)), Some(circuits)))
 }
 
 /// gateway → catalog, which has several replicas.
@@ -197,6 +228,9 @@ fn addressed(mut request: Request<Body>, authority: Authority) -> Request<Body> 
 mod tests {
     use super::*;
     use crate::{pool::Pool, server::Server, services};
+    use mainstay::circuit_breaker::{Outcome, State};
+    use std::collections::VecDeque;
+    use tokio::time::Instant;
 
     const PLAN: Plan =
         Plan { duration: Duration::from_secs(20), rate: 100, seed: 7, patience: Duration::from_millis(500) };
@@ -204,6 +238,49 @@ mod tests {
     async fn look(catalog: &Upstream) -> bool {
         let request = Request::get("/products/7").body(Body::empty()).unwrap();
         catalog.clone().oneshot(request).await.is_ok_and(|response| response.status().is_success())
+    }
+
+    /// Calls that nobody answers come every 10 ms after ten good ones; each is given up by payment. When the circuit opens.
+    fn opens_after(config: Config) -> Duration {
+        const STEP: Duration = Duration::from_millis(10);
+        let times = Times::of(&PLAN);
+        let start = Instant::now().into_std();
+        let circuit = Circuit::new_at(config, start).unwrap();
+        for _ in 0..10 {
+            circuit.settle(circuit.admit(start).unwrap(), Outcome::Success, start);
+        }
+        let mut calls = VecDeque::new();
+        for waited in (0..100).map(|step| STEP * step) {
+            let now = start + waited;
+            while calls.front().is_some_and(|(begun, _)| now - *begun >= times.provider) {
+                let (_, permit) = calls.pop_front().unwrap();
+                circuit.settle(permit, Outcome::Failure, now);
+            }
+            if let Ok(permit) = circuit.admit(now) {
+                calls.push_back((now, permit));
+            }
+            if circuit.state() == State::Open {
+                return waited;
+            }
+        }
+        panic!("it never opened");
+    }
+
+    #[test]
+    fn silence_opens_the_circuit_before_the_first_call_is_given_up_and_its_shadow_later() {
+        let times = Times::of(&PLAN);
+        let (circuit, shadow) = (opens_after(times.payment_circuit()), opens_after(times.shadow_circuit()));
+        assert!(circuit > times.slow && circuit < times.provider + Duration::from_millis(20), "{circuit:?}");
+        assert_eq!(shadow, times.provider + Duration::from_millis(40), "with the end of the fifth call");
+        assert!(circuit < shadow, "{circuit:?}");
+    }
+
+    #[test]
+    fn a_good_call_is_never_slow_and_a_slow_one_not_yet_given_up() {
+        for patience in [200, 500, 5_000].map(Duration::from_millis) {
+            let times = Times::of(&Plan { patience, ..PLAN });
+            assert!(times.slow >= Duration::from_millis(50) && times.slow < times.provider, "{times:?}");
+        }
     }
 
     #[tokio::test]

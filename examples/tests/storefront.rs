@@ -51,6 +51,7 @@ fn the_numbers_mean_what_they_say_whatever_the_seed() {
         let report: Value = serde_json::from_str(&report).unwrap();
         numbers_add_up(&report, seed);
         resilience_pays(&report, seed);
+        silence_is_found_before_calls_end(&report, text(&output.stdout));
         table_shows(&report, text(&output.stdout));
         page_needs_nothing_else(&fs::read_to_string(reports.join("report.html")).unwrap(), seed);
     }
@@ -95,7 +96,8 @@ fn resilience_pays(report: &Value, seed: &str) {
         ["off", "on"].map(|mode| move |key: &str| number(report, &format!("/details/{mode}/{key}")));
 
     assert!(on("goodput") > off("goodput"), "seed {seed}: {report}");
-    assert!(on("provider_calls") < off("provider_calls") / 3.0, "seed {seed}: {report}");
+    // Half, and in longer runs much less: the circuit learns twice that the provider is sick, and a phase is about a second.
+    assert!(on("provider_calls") < off("provider_calls") / 2.0, "seed {seed}: {report}");
     assert!(on("late") < off("late") / 3.0, "seed {seed}: {report}");
 
     // Those who only look are not touched by the outage with resilience on, and are without.
@@ -113,14 +115,43 @@ fn resilience_pays(report: &Value, seed: &str) {
     assert!(on("recovery_s") <= open_for + 0.15 + 0.1 + 0.25, "seed {seed}: {report}");
 }
 
+fn silence_is_found_before_calls_end(report: &Value, table: &str) {
+    let phases = report.pointer("/details/script").and_then(Value::as_array).unwrap();
+    let faults: Vec<_> = phases.iter().map(|phase| phase["fault"].as_str().unwrap()).collect();
+    assert_eq!(faults, ["healthy", "slow", "failing", "healthy", "silent", "healthy"]);
+    let silence = number(&phases[4], "/until_s") - number(&phases[4], "/from_s");
+
+    // Both were closed when the silence began, and opened in it; what votes in flight opens no later. The 20 ms are for the
+    // tasks that watch the two: on a busy machine they run when they can.
+    let [opened, settled_only] =
+        ["opened_after_s", "without_in_flight_s"].map(|key| number(report, &format!("/details/on/silence/{key}")));
+    assert!(opened > 0.0 && opened <= settled_only + 0.02 && settled_only < silence, "{report}");
+
+    // With resilience off there is no circuit.
+    let nothing = serde_json::json!({ "opened_after_s": null, "without_in_flight_s": null });
+    assert_eq!(report.pointer("/details/off/silence"), Some(&nothing));
+
+    let cells = cells(table);
+    for (name, seconds) in
+        [("from the provider's silence to an open circuit", opened), ("without in-flight detection", settled_only)]
+    {
+        let [off, on, unit] = cells[name].as_slice() else { panic!("{name}: {table}") };
+        assert_eq!((off.as_str(), unit.as_str()), ("–", "ms"), "{table}");
+        assert!((on.parse::<f64>().unwrap() - seconds * 1e3).abs() < 1.0, "{name}: {table}");
+    }
+}
+
+/// The lines of the table by their names.
+fn cells(table: &str) -> BTreeMap<&str, Vec<String>> {
+    let cells = table.lines().filter_map(|line| {
+        let (name, values) = line.trim_start().split_once("  ")?;
+        Some((name, values.split_whitespace().map(|value| value.replace(',', "")).collect()))
+    });
+    cells.collect()
+}
+
 fn table_shows(report: &Value, table: &str) {
-    let cells: BTreeMap<_, _> = table
-        .lines()
-        .filter_map(|line| {
-            let (name, values) = line.split_once("  ")?;
-            Some((name.trim(), values.split_whitespace().map(|value| value.replace(',', "")).collect::<Vec<_>>()))
-        })
-        .collect();
+    let cells = cells(table);
     for (name, key) in [("offered", "offered"), ("failed", "failed"), ("late, gave up", "late")] {
         assert_eq!(cells[name], [report["off"][key].to_string(), report["on"][key].to_string()], "{table}");
     }
@@ -137,6 +168,7 @@ fn page_needs_nothing_else(page: &str, seed: &str) {
     for phase in ["slow", "failing", "silent"] {
         assert!(page.contains(&format!("text-anchor=\"middle\">{phase}</text>")), "{phase}");
     }
+    assert!(page.contains(r#"<tr class="part"><th scope="row">without in-flight detection</th><td>–</td>"#));
     assert!(!page.contains("NaN") && !page.contains("inf"));
     assert_eq!(page.matches("<svg").count(), page.matches("</svg>").count());
 }
@@ -389,6 +421,7 @@ fn a_person_breaks_the_provider_and_heals_it() {
     for line in [
         r#"mainstay_circuits{circuit="payment",state="open"} 1"#,
         r#"mainstay_circuit_transitions_total{circuit="payment",to="open"} 1"#,
+        r#"mainstay_circuits{circuit="payment-shadow",state="open"} 1"#,
         r#"mainstay_circuits{circuit="catalog",state="closed"} 2"#,
         r#"storefront_requests_total{route="checkout",outcome="failed"} 4"#,
         r#"storefront_requests_total{route="browse",outcome="ok"} 2"#,

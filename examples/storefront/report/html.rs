@@ -66,10 +66,10 @@ fn heading(comparison: &Comparison, on: &Run) -> String {
     let percent = |run: &Run| run.browse.goodput().unwrap_or(0.0) * 100.0;
     format!(
         "<h1>A shop breaks and recovers</h1>\n\
-         <p>The payment provider is slow, then fails, then falls silent, and recovers. The same {offered} customers came \
-         twice. With resilience <b>off</b>, {off_percent:.1}&nbsp;% of those who only looked at the catalog were served in \
-         time, and {off_calls} calls reached the sick provider. With resilience <b>on</b> it was {on_percent:.1}&nbsp;%, and \
-         {on_calls} calls.</p>\n",
+         <p>The payment provider is slow, then fails, recovers, falls silent, and recovers for good. The same \
+         {offered} customers came twice. With resilience <b>off</b>, {off_percent:.1}&nbsp;% of those who only looked at the \
+         catalog were served in time, and {off_calls} calls reached the sick provider. With resilience <b>on</b> it was \
+         {on_percent:.1}&nbsp;%, and {on_calls} calls.</p>\n",
         offered = grouped(comparison.off.numbers.offered),
         off_percent = percent(&comparison.off),
         off_calls = comparison.off.numbers.provider_calls,
@@ -172,7 +172,7 @@ fn circuit_section(comparison: &Comparison, on: &Run) -> String {
         [(State::Closed, "closed"), (State::HalfOpen, "half-open"), (State::Open, "open")];
     let mut chart = Chart::new("The states of the payment circuit, resilience on", &comparison.script, 66.0, 1.0);
     chart.lanes(&LANES.map(|(_, name)| name));
-    let run = comparison.plan.duration;
+    let (run, times) = (comparison.plan.duration, Times::of(&comparison.plan));
     let ends = on.states.iter().skip(1).map(|(begun, _)| *begun).chain([run]);
     for ((begun, state), end) in on.states.iter().zip(ends) {
         if let Some(lane) = LANES.iter().position(|(known, _)| known == state) {
@@ -181,8 +181,10 @@ fn circuit_section(comparison: &Comparison, on: &Run) -> String {
     }
     format!(
         "<h2>The circuit between gateway and payment</h2>\n<p class=\"soft\">Closed: calls pass. Open: they are refused for \
-         {} ms. Half-open: two probes pass and decide. With resilience off there is none.</p>\n{}",
-        Times::of(&comparison.plan).open_for.as_millis(),
+         {} ms. Half-open: two probes pass and decide. Calls that take more than {} ms count as failed, and do so \
+         while they are still in flight. With resilience off there is no circuit.</p>\n{}",
+        times.open_for.as_millis(),
+        times.slow.as_millis(),
         figure("resilience on", &chart.finish()),
     )
 }
@@ -198,8 +200,11 @@ fn terms(comparison: &Comparison) -> String {
          <dt>refused</dt><dd>a 503 or 429 with <code>Retry-After</code>: not served, and told at once when to come back</dd>\n\
          <dt>failed</dt><dd>any other answer, such as 502, or 503 from a pool that is full</dd>\n\
          <dt>goodput</dt><dd>ok divided by offered</dd>\n\
-         <dt>recovery</dt><dd>from the moment the provider is healthy to the end of the last {grain} ms in which fewer than \
-         95 % of the customers were served in time</dd>\n\
+         <dt>silence</dt><dd>from the moment the provider falls silent to the opening of the payment circuit, if it was \
+         closed; without in-flight detection, to that of another in shadow mode, which sees the same calls by the same rules, \
+         but each only at its end</dd>\n\
+         <dt>recovery</dt><dd>from the moment the provider is healthy for good to the end of the last {grain} ms in which \
+         fewer than 95 % of the customers were served in time</dd>\n\
          <dt>off</dt><dd>every call waits as long as its caller does</dd>\n\
          <dt>on</dt><dd>timeouts (gateway {payment} ms, payment {provider} ms) and circuits; a refusal becomes a 503 with \
          <code>Retry-After</code></dd>\n\

@@ -3,7 +3,7 @@
 use crate::{
     experiment::{Comparison, Run},
     faults::Phase,
-    measure::{Numbers, Tally},
+    measure::{Numbers, Opened, Tally},
     stacks::Times,
 };
 use serde::Serialize;
@@ -40,6 +40,15 @@ struct PhaseInSeconds {
 struct Routes {
     browse: Route,
     checkout: Route,
+    silence: Silence,
+}
+
+/// When the payment circuit opened, counted from the moment at which the provider fell silent; `null` if it was not closed
+/// then, or did not open while the provider was silent.
+#[derive(Serialize)]
+struct Silence {
+    opened_after_s: Option<f64>,
+    without_in_flight_s: Option<f64>,
 }
 
 #[derive(Serialize)]
@@ -78,7 +87,15 @@ impl PhaseInSeconds {
 
 impl Routes {
     fn of(run: &Run) -> Self {
-        Self { browse: Route::of(run.browse), checkout: Route::of(run.checkout) }
+        Self { browse: Route::of(run.browse), checkout: Route::of(run.checkout), silence: Silence::of(run.opened) }
+    }
+}
+
+impl Silence {
+    fn of(opened: Opened) -> Self {
+        let [opened_after_s, without_in_flight_s] =
+            [opened.after, opened.settled_only].map(|time| time.map(|time| time.as_secs_f64()));
+        Self { opened_after_s, without_in_flight_s }
     }
 }
 
