@@ -28,6 +28,7 @@ mod http_stack {
         response
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "`map_response` gives it away")]
     fn reply(response: Response<String>) -> Reply {
         *response.extensions().get().expect("nothing was refused, so the reply is there")
     }
