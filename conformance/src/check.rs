@@ -23,7 +23,7 @@ use std::{
 };
 
 /// The search of a layer that takes its time is cut short after this.
-const MOST_TIME: Duration = Duration::from_secs(5);
+const MOST_TIME: Duration = Duration::from_secs(15);
 
 /// Checks every clause, and reports.
 ///

@@ -139,7 +139,7 @@ what holds and what does not. That a clause does not hold is no judgement: some 
 says so. Each one that does not hold is shown by a test in `tests/cards/findings.rs`, over `tower` alone. That a clause holds
 means that no run broke it, not that none can.
 
-The cards are the output of a test, with the default effort and seed, on a machine with 64 bits:
+The cards are the output of a test, with the default effort and seed:
 
 ```sh
 cargo test -p mainstay-conformance --all-features --test cards                  # compares

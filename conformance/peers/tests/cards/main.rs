@@ -230,7 +230,7 @@ Left out: `reconnect`, which is made of a factory of services, `healthcheck`, wh
 room in each of its backends for every call, where the kit has one pool for all of them. Some of these crates read the
 system's clock, which the kit cannot move; what depends on it is not looked at, as the cards say.
 
-The cards are the output of a test, with the default effort and seed, on a machine with 64 bits:
+The cards are the output of a test, with the default effort and seed:
 
 ```sh
 cargo test --manifest-path conformance/peers/Cargo.toml                  # compares
