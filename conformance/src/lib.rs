@@ -1,4 +1,6 @@
-#![doc = include_str!("../README.md")]
+// Its examples need the feature.
+#![cfg_attr(feature = "tokio", doc = include_str!("../README.md"))]
+#![cfg_attr(not(feature = "tokio"), doc = "Does my tower middleware keep the contract of `Service`?")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![doc(test(attr(deny(warnings))))]
 
