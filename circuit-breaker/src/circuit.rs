@@ -190,7 +190,8 @@ impl Circuit {
 
     /// Watches the state. The receiver sees the latest state, by generation; it may miss one that did not last.
     ///
-    /// A task that waits for a change is woken by the thread whose call made it. A waker that panics panics there.
+    /// A task that waits for a change is woken by the thread whose call made it. A waker that panics panics there;
+    /// if that call is itself unwinding from a panic, the process aborts.
     pub fn watch(&self) -> watch::Receiver<Status> {
         self.observers.watch()
     }
@@ -316,13 +317,22 @@ impl Circuit {
     }
 
     /// Admits one who waited and was let through, unless another call was faster; that is no refused call.
-    pub(crate) fn admit_waiter(&self, now: impl Now) -> Option<Permit> {
+    ///
+    /// # Errors
+    ///
+    /// What is left of the stage, if it is a recovering circuit that lets this call wait for the next one; `None` if it is
+    /// to ask again.
+    pub(crate) fn admit_waiter(&self, now: impl Now) -> Result<Permit, Wait> {
+        const A_WHILE: Duration = Duration::from_secs(1);
         let word = self.word();
         match word.state() {
             State::Open | State::HalfOpen | State::Isolated if !word.has(Flag::SHADOW) => {
-                self.admit_in_machine(now.now()).ok()
+                self.admit_in_machine(now.now()).map_err(|_| None)
             }
-            _ => self.admit(now).ok(),
+            State::Recovering if !word.has(Flag::SHADOW) => {
+                self.admit_in_machine(now.now()).map_err(|rest| Some(rest.unwrap_or(A_WHILE)))
+            }
+            _ => self.admit(now).map_err(|_| None),
         }
     }
 

@@ -68,6 +68,7 @@ pub struct Config {
     ///
     /// The circuit then stays open as long as the service asked, and no shorter by jitter; `open_for` does not count. Off by
     /// default, because one client's 429 shuts all out: it is meant for a service that speaks of itself, not of a caller.
+    /// One that asks for less than `open_for` each time is called that much more often while it is sick.
     #[cfg_attr(feature = "serde", serde(with = "crate::serde::optional_duration"))]
     pub overload: Option<Duration>,
     /// How long the circuit stays open before it lets probes through.
@@ -390,7 +391,14 @@ impl Config {
         InvalidConfig::check("probes", self.probes, 1..=1_000)?;
         check_above_zero("probe_deadline", self.probe_deadline)?;
         InvalidConfig::check("probe_deadline", self.probe_deadline, Duration::ZERO..=MAX_PROBE_DEADLINE)?;
-        self.gradual.as_ref().map_or(Ok(()), Gradual::check)
+        match &self.gradual {
+            Some(gradual) if self.on_open == OnOpen::Wait => {
+                // A service that is ready by chance would be called without it.
+                Err(InvalidConfig::new("gradual", gradual.shares.len(), "only with `on_open` refuse"))
+            }
+            Some(gradual) => gradual.check(),
+            None => Ok(()),
+        }
     }
 }
 

@@ -26,7 +26,8 @@ use std::time::Instant;
 /// 2. A stage is left only by an admission, a check or a snapshot (forwards), or with a vote (re-opening).
 /// 3. A stage that has not been left admits the next call, unless it has a vote and its time goes on, or a probe of it is
 ///    out. The time ends, and so does the probe: it settles, or votes at its deadline. So the stage is never wedged. Each
-///    probe that votes moves it: good votes bring the rate under the threshold, bad ones fill the minimum.
+///    probe that votes moves it: bad ones fill the minimum and open; and if twice the minimum is full, the last was good
+///    and the rate is bad, the votes are forgotten, and the next good one will do.
 ///
 /// # Cancellation
 ///
@@ -84,6 +85,14 @@ impl Stage {
         }
         let minimum = config.minimum_calls.min(config.probes);
         (votes.calls >= minimum.into()).then(|| recent::exceeded(votes, config)).flatten()
+    }
+
+    /// Whether twice the minimum has voted, a failure came too early to open, and a good call too late to outvote it: then
+    /// the votes are forgotten, or a service that is well would have to make up for it with hundreds of calls.
+    pub(crate) fn judged_in_vain(votes: Counts, config: &Config) -> bool {
+        let minimum = config.minimum_calls.min(config.probes);
+        let has_rate = !matches!(config.window, Window::Consecutive(_));
+        has_rate && votes.calls >= 2 * u64::from(minimum) && recent::exceeded(votes, config).is_some()
     }
 
     /// Whether the next stage may begin.

@@ -47,8 +47,9 @@ impl<H: Deref<Target = Circuit>> Guard<H> {
 
     /// Waits until the circuit admits a call.
     ///
-    /// Those who wait go on in the order in which they came, and at most as many at once as the circuit has room for. A
-    /// circuit in shadow mode is not waited for.
+    /// Those who wait go on in the order in which they came, and at most as many at once as the circuit has room for. While
+    /// it is recovering each is drawn once in a stage, and waits for the end of the stage if it is not. A circuit in shadow
+    /// mode is not waited for.
     ///
     /// # Cancel safety
     ///
@@ -81,8 +82,12 @@ impl<H: Deref<Target = Circuit>> Guard<H> {
         let mut waiter = Waiter::new(&*circuit);
         let permit = loop {
             poll_fn(|cx| waiter.poll(cx)).await;
-            if let Some(permit) = circuit.admit_waiter(Clock) {
-                break permit;
+            match circuit.admit_waiter(Clock) {
+                Ok(permit) => break permit,
+                // Another one was faster.
+                Err(None) => {}
+                // Not drawn in this stage.
+                Err(Some(rest)) => tokio::time::sleep(rest).await,
             }
         };
         // After the slot is taken, so that nobody is let through for it.

@@ -8,7 +8,7 @@ use crate::{
     probes::{ProbeId, Probes},
     recent::{self, Recent},
     status::{Cause, Change, Changes, State, Status},
-    waiters::Room,
+    waiters::{LEASE, Room},
     word::{Flag, Word},
 };
 use mainstay_core::{
@@ -147,11 +147,12 @@ impl Machine {
     }
 
     /// When those who wait for a half-open circuit ask again by themselves: at the deadline of a probe, and no later than an
-    /// opening that begins now could end. So they are in time for that end even if it comes, and nobody tells them because
-    /// those who were told are never polled.
+    /// opening that begins now could end, nor than a lease; not more than ten times a second. So they are in time even if
+    /// those who were woken before them are never polled.
     fn next_look(&self, now: Option<Instant>) -> Option<Instant> {
-        const LEAST: Duration = Duration::from_millis(1);
-        let shortest = shortened(self.config.open_for.after(self.reopenings), self.config.jitter).max(LEAST);
+        const OFTEN: Duration = Duration::from_millis(100);
+        let shortest = shortened(self.config.open_for.after(self.reopenings), self.config.jitter);
+        let shortest = shortest.clamp(OFTEN, LEASE);
         let look = now.and_then(|now| now.checked_add(shortest));
         self.probes.next_deadline().into_iter().chain(look).min()
     }
@@ -400,6 +401,8 @@ impl Machine {
             self.open_again(cause, asked, at, changes);
         } else if matches!(self.phase, Phase::HalfOpen) && votes.calls >= probes {
             self.enter_stage(0, Cause::ProbesSucceeded, at, changes);
+        } else if matches!(self.phase, Phase::Recovering(_)) && Stage::judged_in_vain(votes, &self.config) {
+            self.probes.clear_votes();
         }
     }
 

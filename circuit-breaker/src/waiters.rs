@@ -119,7 +119,11 @@ impl<W> Waiters<W> {
         let answer = match room {
             Room::All => Answer::Go,
             Room::Slots(free) => self.ask_for_slot(place, free, now),
-            Room::Nothing(at) => Answer::Wait(at),
+            Room::Nothing(at) => {
+                // Back in line; with a lease it would stand in its own way.
+                self.leases.retain(|lease| lease.place != place);
+                Answer::Wait(at)
+            }
         };
         let before = match answer {
             Answer::Go => self.line.remove(&place),
@@ -137,7 +141,8 @@ impl<W> Waiters<W> {
         let ahead = match at {
             Some(at) if taken => Self::taken(&self.leases[..at]),
             Some(_) => Self::taken(&self.leases),
-            None => self.leases.len(),
+            // And who came before and is in line has its turn before: it is woken for it.
+            None => self.leases.len() + self.line.range(..place).take(free).count(),
         };
         let goes_on = ahead < free;
         if goes_on && taken {
@@ -150,8 +155,9 @@ impl<W> Waiters<W> {
             self.lease(place, now, true);
             return Answer::Go;
         }
-        // Leases are made in the order of time.
-        Answer::Wait(self.leases.first().and_then(|lease| lease.until))
+        // Leases are made in the order of time; if there is none yet, those who are ahead get theirs now.
+        let first = self.leases.first().map_or_else(|| now.checked_add(LEASE), |lease| lease.until);
+        Answer::Wait(first)
     }
 
     /// Someone who was let through waits for the service behind. Returns the waker that it had here before.

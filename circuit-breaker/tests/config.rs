@@ -75,6 +75,7 @@ fn each_setter_sets_its_setting() {
     assert_eq!((config.open_for, config.probes, config.probe_deadline), (OpenFor::Fixed(4 * SECOND), 5, 6 * SECOND));
     assert_eq!(config.on_open, OnOpen::Wait);
     assert!((config.failure_rate, config.jitter, config.shadow, config.seed) == (0.1, 0.3, true, Some(7)));
+    let config = config.on_open(OnOpen::Refuse);
     assert_eq!(Circuit::new(config.clone()).unwrap().config(), config);
     let slow = Slow { longer_than: SECOND, rate: SlowRate::WithFailures };
     assert_eq!(config.slow_is_failure(SECOND).slow, Some(slow));
@@ -212,7 +213,7 @@ mod files {
             .open_on_overload(30 * SECOND)
             .open_for(OpenFor::Growing { first: 5 * SECOND, factor: 2.0, max: 300 * SECOND })
             .jitter(0.1)
-            .on_open(OnOpen::Wait)
+            .on_open(OnOpen::Refuse)
             .probes(5)
             .probe_deadline(2 * SECOND)
             .gradual([0.01, 0.25], 10 * SECOND)
@@ -233,7 +234,7 @@ mod files {
             overload = "30s"
             open_for = { first = "5s", factor = 2, max = "5m" }
             jitter = "10%"
-            on_open = "wait"
+            on_open = "refuse"
             probes = 5
             probe_deadline = "2s"
             gradual = { shares = ["1%", 0.25], stage = "10s" }
@@ -251,7 +252,7 @@ breaker:
   overload: 30s
   open_for: { first: 5s, factor: 2, max: 5m }
   jitter: 0.1
-  on_open: wait
+  on_open: refuse
   probes: 5
   probe_deadline: 2s
   gradual: { shares: [0.01, 25%], stage: 10s }
@@ -262,7 +263,7 @@ breaker:
             "name": "payments", "window": { "within": "10s" }, "failure_rate": 0.05, "minimum_calls": 10,
             "slow": { "longer_than": "250ms", "rate": "50%" }, "slow_in_flight": true, "overload": "30s",
             "open_for": { "first": "5s", "factor": 2.0, "max": "5m" },
-            "jitter": "10%", "on_open": "wait", "probes": 5, "probe_deadline": "2s",
+            "jitter": "10%", "on_open": "refuse", "probes": 5, "probe_deadline": "2s",
             "gradual": { "shares": ["1%", "25%"], "stage": "10s" }, "shadow": true, "seed": 7
         } }"#;
         let expected = Ok(App { breaker: full() });

@@ -98,14 +98,6 @@ conformance_suite!(
 );
 
 conformance_suite!(
-    waits_and_recovers,
-    waiting(
-        "a circuit that is waited for, and recovers by stages",
-        nervous().on_open(OnOpen::Wait).gradual([0.5], Duration::from_secs(1)).seed(7),
-    ),
-);
-
-conformance_suite!(
     keyed,
     Subject::new("a circuit for each of two keys", || {
         let layer = KeyedCircuitBreakerLayer::by_value(nervous(), |request: &Request| request.id() % 2);

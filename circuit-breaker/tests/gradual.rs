@@ -182,6 +182,19 @@ fn a_stage_never_opens_on_a_good_call() {
 }
 
 #[test]
+fn one_early_failure_is_not_held_against_a_service_that_is_well() {
+    // Under a threshold of one in a thousand it would take a thousand good calls to outvote it.
+    let mut driver = recovering(rates().failure_rate(0.001).probes(3).minimum_calls(3).gradual([ALWAYS], STAGE));
+    driver.call(Outcome::Failure);
+    driver.calls(5, Outcome::Success);
+    assert_eq!((driver.state(), driver.snapshot().votes), (State::Recovering, counts(0, 0, 0)));
+    driver.call(Outcome::Success);
+    driver.wait(STAGE);
+    driver.call(Outcome::Success);
+    assert_eq!(driver.state(), State::Closed);
+}
+
+#[test]
 fn each_stage_counts_anew() {
     let mut driver = recovering(rates().failure_rate(0.4).gradual([0.5, ALWAYS], STAGE));
     driver.call(Outcome::Success);
@@ -532,8 +545,12 @@ impl Model {
             Window::Consecutive(limit) => row >= probes.min(limit as usize),
             _ => vote.failed && self.bad() && self.votes.len() >= probes.min(self.config.minimum_calls as usize),
         };
+        let minimum = probes.min(self.config.minimum_calls as usize);
+        let has_rate = !matches!(self.config.window, Window::Consecutive(_));
         if opens {
             self.end = Some(End::Opened(at));
+        } else if has_rate && self.bad() && self.votes.len() >= 2 * minimum {
+            self.votes.clear();
         }
     }
 

@@ -166,16 +166,16 @@ async fn at_the_end_of_the_open_time_as_many_go_on_as_there_are_probes() {
     advance(10 * SECOND).await;
 
     let on = |client: &mut Client| client.poll().is_ready();
-    // The first polls win, whoever makes them, and the rest is still in line.
-    assert!(on(&mut clients[9]));
-    clients.iter_mut().skip(2).take(7).for_each(Client::waits);
-    assert!(on(&mut clients[0]) && on(&mut clients[1]));
+    // Those who came first have their turn, whoever is polled first; also before one who comes now.
+    world.client().waits();
+    clients.iter_mut().rev().take(7).for_each(Client::waits);
+    assert!(clients[..3].iter_mut().all(on));
     assert_eq!(woken(&clients), []);
 
-    let probes: Vec<_> = [0, 1, 9].map(|i| clients[i].call(Do::Hang)).into();
-    clients.iter_mut().skip(2).take(7).for_each(Client::waits);
+    let probes: Vec<_> = [0, 1, 2].map(|i| clients[i].call(Do::Hang)).into();
+    clients.iter_mut().skip(3).for_each(Client::waits);
     drop(probes);
-    assert_eq!(woken(&clients), [2, 3, 4]);
+    assert_eq!(woken(&clients), [3, 4, 5]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -229,27 +229,45 @@ async fn those_who_wait_for_a_half_open_circuit_are_in_time_when_it_opens_again(
     assert_eq!(world.circuit.state(), State::Open);
 
     assert_eq!(woken(&clients), [], "their timers are early enough");
-    advance(just_under(10 * SECOND)).await;
+    advance(SECOND).await;
+    assert_eq!(woken(&clients), [0, 1, 2], "each looks by itself, though the first may never be polled");
+    clients.iter_mut().for_each(Client::waits);
+    advance(just_under(9 * SECOND)).await;
     assert_eq!(woken(&clients), []);
     advance(MILLI).await;
-    assert_eq!(woken(&clients), [0, 1, 2], "each by its own timer, though the first may never be polled");
-    clients[2].goes_on();
-    assert_eq!(clients[2].ask(Do::Succeed), Ok(()));
+    assert_eq!(woken(&clients), [0, 1, 2]);
+    clients[2].waits();
+    clients[0].goes_on();
+    assert_eq!(clients[0].ask(Do::Succeed), Ok(()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_who_is_woken_and_never_polled_holds_a_half_open_circuit_up_for_a_second_or_two() {
+    let (world, mut probes) = World::half_open(config(), 1).await;
+    let mut clients = world.waiting(2);
+    drop(probes.pop());
+    assert_eq!(woken(&clients), [0]);
+    for _ in 0..2 {
+        advance(SECOND).await;
+        assert!(clients[1].is_woken());
+        if clients[1].poll().is_ready() {
+            return;
+        }
+    }
+    panic!("the second still waits for the first");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_circuit_that_opens_for_less_is_waited_for_no_longer_than_that() {
     let (world, _) = World::half_open(config().open_on_overload(SECOND), 0).await;
-    let mut caller = world.client();
-    caller.goes_on();
     let probe = Guard::admit(Arc::clone(&world.circuit)).unwrap();
     let mut clients = world.waiting(3);
-    probe.settle(Outcome::Overloaded(Some(SECOND)));
+    probe.settle(Outcome::Overloaded(Some(SECOND / 2)));
     assert_eq!(world.circuit.state(), State::Open);
 
     assert_eq!(woken(&clients), [0], "as many as go on then are told when");
     clients[0].waits();
-    advance(just_under(SECOND)).await;
+    advance(just_under(SECOND / 2)).await;
     assert_eq!(woken(&clients), []);
     advance(MILLI).await;
     assert_eq!(woken(&clients), [0]);
@@ -263,12 +281,12 @@ async fn who_was_told_when_the_time_ends_and_leaves_passes_that_on() {
     let (world, _) = World::half_open(config().open_on_overload(SECOND), 0).await;
     let probe = Guard::admit(Arc::clone(&world.circuit)).unwrap();
     let mut clients = world.waiting(3);
-    probe.settle(Outcome::Overloaded(Some(SECOND)));
+    probe.settle(Outcome::Overloaded(Some(SECOND / 2)));
     assert_eq!(woken(&clients), [0]);
     drop(clients.remove(0));
     assert_eq!(woken(&clients), [0]);
     clients[0].waits();
-    advance(SECOND).await;
+    advance(SECOND / 2).await;
     assert_eq!(woken(&clients), [0]);
     clients[0].goes_on();
 }
@@ -278,8 +296,10 @@ async fn an_open_time_that_jitter_may_shorten_to_nothing_is_waited_for() {
     let (world, _) = World::half_open(config().jitter(1.0).seed(1), 0).await;
     let _probe = Guard::admit(Arc::clone(&world.circuit)).unwrap();
     let clients = world.waiting(1);
+    advance(99 * MILLI).await;
+    assert_eq!(woken(&clients), [], "not in a busy loop");
     advance(2 * MILLI).await;
-    assert_eq!(woken(&clients), [0], "it looks again, and not in a busy loop");
+    assert_eq!(woken(&clients), [0], "but it looks again");
 }
 
 #[tokio::test(start_paused = true)]
@@ -416,7 +436,7 @@ async fn who_lost_its_turn_and_asks_again_keeps_its_place() {
     drop(probes.pop());
     let barging = Guard::admit(Arc::clone(&world.circuit)).unwrap();
     clients[0].waits();
-    advance(SECOND).await;
+    advance(SECOND / 2).await;
     drop(barging);
     assert_eq!(woken(&clients), [0], "before the second");
 }
@@ -715,4 +735,28 @@ async fn a_guard_waits_also_for_a_circuit_whose_service_would_refuse() {
     assert_eq!(Instant::now() - begin, 10 * SECOND);
     assert_eq!((world.circuit.state(), world.circuit.snapshot().refused), (State::Closed, 0));
     assert!(world.circuit.admit(Clock).is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_recovering_circuit_draws_those_who_wait_once_in_a_stage() {
+    let config = config().on_open(OnOpen::Refuse).probes(1).gradual([0.01], 60 * SECOND).seed(1);
+    let circuit = Arc::new(Circuit::new(config).unwrap());
+    Guard::admit(Arc::clone(&circuit)).unwrap().settle(Outcome::Failure);
+    advance(10 * SECOND).await;
+    Guard::admit(Arc::clone(&circuit)).unwrap().settle(Outcome::Success);
+    Guard::admit(Arc::clone(&circuit)).unwrap().settle(Outcome::Success);
+    assert_eq!(circuit.state(), State::Recovering);
+
+    let mut waiters: Vec<_> = (0..100).map(|_| task::spawn(Guard::wait(Arc::clone(&circuit)))).collect();
+    let let_in = waiters.iter_mut().map(|waiter| waiter.poll().is_ready()).filter(|ready| *ready).count();
+    assert!(let_in < 10, "{let_in} of a hundred in a stage of one in a hundred");
+    assert_eq!(circuit.snapshot().refused, 0, "who waits is not refused");
+    advance(60 * SECOND).await;
+    assert!(waiters.iter().filter(|waiter| waiter.is_woken()).count() >= 100 - let_in);
+}
+
+#[test]
+fn waiting_and_stages_exclude_each_other_for_a_service() {
+    let both = config().on_open(OnOpen::Wait).gradual([0.5], SECOND);
+    assert_eq!(Circuit::new(both).unwrap_err().field(), "gradual");
 }

@@ -1,6 +1,6 @@
 //! What can be set, and what is refused.
 
-use crate::config::Config;
+use crate::config::{Config, OnOpen};
 use mainstay_core::InvalidConfig;
 use std::time::Duration;
 
@@ -79,6 +79,10 @@ impl KeyedConfig {
     /// Checks every setting.
     pub(super) fn check(&self) -> Result<(), InvalidConfig> {
         self.circuit.check()?;
+        if self.circuit.on_open == OnOpen::Wait {
+            let allowed = "only refuse: while a caller could wait, its key is not known";
+            return Err(InvalidConfig::new("circuit.on_open", self.circuit.on_open, allowed));
+        }
         InvalidConfig::check("max_keys", self.max_keys, 1..=1_000_000)?;
         if self.idle.is_zero() {
             return Err(InvalidConfig::new("idle", self.idle, "above 0"));
