@@ -867,3 +867,33 @@ fn debug_shows_no_key() {
         assert!(!text.contains(key), "{text}");
     }
 }
+
+#[test]
+fn a_key_whose_drop_changes_the_settings_does_so() {
+    use std::sync::{Arc, Mutex, OnceLock};
+
+    static CIRCUITS: OnceLock<Circuits<Meddler>> = OnceLock::new();
+    static TIMES: Mutex<u32> = Mutex::new(0);
+
+    #[derive(Clone, PartialEq, Eq, Hash)]
+    struct Meddler(u32, Arc<()>);
+
+    impl Drop for Meddler {
+        fn drop(&mut self) {
+            if Arc::strong_count(&self.1) == 1
+                && let Some(circuits) = CIRCUITS.get()
+            {
+                circuits.reconfigure_at(of(60), start()).unwrap();
+                *TIMES.lock().unwrap() += 1;
+            }
+        }
+    }
+
+    let circuits = CIRCUITS.get_or_init(|| circuits(of(100)));
+    for key in 0..50 {
+        let key = Meddler(key, Arc::new(()));
+        drop(circuits.get_at(&key, start()));
+    }
+    circuits.reconfigure_at(of(10), start()).unwrap();
+    assert!(*TIMES.lock().unwrap() >= 40);
+}

@@ -213,16 +213,17 @@ impl<K> Circuits<K> {
             let config = Config { seed, ..config.circuit.clone() };
             circuit.reconfigure_at(config, now).unwrap_or_else(was_checked);
         }
+        // Dropped without any lock: the code of a key may come back here.
+        let mut evicted = Vec::new();
         // Once round.
         for _ in 0..self.len().div_ceil(LOOKS) {
-            // Dropped without the lock.
-            let evicted = self.write().shrink(now);
-            drop(evicted);
+            evicted.push(self.write().shrink(now));
             if self.len() <= config.max_keys as usize {
                 break;
             }
         }
         drop(alone);
+        drop(evicted);
         Ok(())
     }
 
