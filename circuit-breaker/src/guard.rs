@@ -48,7 +48,8 @@ impl<H: Deref<Target = Circuit>> Guard<H> {
     /// Waits until the circuit admits a call.
     ///
     /// Those who wait go on in the order in which they came, and at most as many at once as the circuit has room for. While
-    /// it is recovering each is drawn once in a stage, and waits for the end of the stage if it is not. A circuit in shadow
+    /// it is recovering each is drawn once in a stage, and waits for the end of the stage if it is not; once a second when the
+    /// time of the stage is over and only votes are missing. A circuit in shadow
     /// mode is not waited for.
     ///
     /// # Cancel safety

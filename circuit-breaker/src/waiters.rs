@@ -4,8 +4,8 @@
 //!
 //! | state | where | it leaves it when |
 //! | --- | --- | --- |
-//! | away | nowhere | it asks and there is no slot for it: in line. Or there is one: leased |
-//! | in line | `line`, by its place | a slot is free and it is the first (leased, woken); it asks and a slot is free (leased); the circuit lets everything through (away, woken); it leaves |
+//! | away | nowhere | it asks and there is no slot for it, or others are before it: in line. Otherwise: leased |
+//! | in line | `line`, by its place | a slot is free and it is the first (leased, woken); it asks, a slot is free and nobody is before it (leased); the circuit lets everything through (away, woken); it leaves |
 //! | leased | `leases` | it makes its call, or does not want to any more, and leaves; the lease is over; it asks, and its slot went to a call from elsewhere (in line, at its place); the circuit lets everything through |
 //!
 //! A *lease* is the turn of one waiter to make a call; it takes no slot. Slots are given to whoever calls first, with a lease

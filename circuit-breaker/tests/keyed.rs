@@ -897,3 +897,9 @@ fn a_key_whose_drop_changes_the_settings_does_so() {
     circuits.reconfigure_at(of(10), start()).unwrap();
     assert!(*TIMES.lock().unwrap() >= 40);
 }
+
+#[test]
+fn a_configuration_that_waits_is_refused() {
+    let config = Config::default().on_open(mainstay_circuit_breaker::OnOpen::Wait);
+    assert_eq!(Circuits::<u32>::new(config).unwrap_err().field(), "circuit.on_open");
+}

@@ -6,6 +6,7 @@ use mainstay_conformance::{
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     task::{Context, Poll},
+    time::Duration,
 };
 use tower_service::Service;
 
@@ -121,4 +122,31 @@ fn ids_and_test_names_are_unique_and_agree() {
         assert!(clause.test().starts_with(&clause.id().to_lowercase()), "{clause:?}");
         assert!(clause.test().contains('_'), "{clause:?}");
     }
+}
+
+#[test]
+fn what_is_out_of_range_is_refused_by_name() {
+    let refused: [(&str, fn()); 6] = [
+        ("`max_inner_calls`", || drop(Profile::pass_through().max_inner_calls(0))),
+        ("`owns_permits`", || drop(Profile::pass_through().owns_permits(0))),
+        ("`owns_permits`", || drop(Profile::pass_through().owns_permits(usize::MAX))),
+        ("`step`", || drop(Profile::pass_through().step(Duration::ZERO))),
+        ("`step`", || drop(Profile::pass_through().step(Duration::MAX))),
+        ("`patience`", || drop(Subject::new("identity", tower_layer::Identity::new).patience(Duration::ZERO))),
+    ];
+    for (field, act) in refused {
+        let payload = catch_unwind(act).expect_err(field);
+        let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
+        let text = text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_default();
+        assert!(text.contains(field) && text.contains("allowed is"), "{field}: {text}");
+    }
+}
+
+#[test]
+fn any_number_of_attempts_can_be_declared() {
+    check(
+        Subject::new("identity", tower_layer::Identity::new)
+            .profile(Profile::pass_through().max_inner_calls(usize::MAX)),
+    )
+    .assert();
 }

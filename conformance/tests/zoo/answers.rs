@@ -223,3 +223,60 @@ fn tries_once_more() {
     let honest = Profile::pass_through().max_inner_calls(2);
     check(Subject::new("tries twice", || on(TriesOnceMore)).profile(honest)).assert();
 }
+
+/// Says that it refuses, and executes the request with the next call.
+#[derive(Clone)]
+struct RefusesAndDoesItLater {
+    inner: Probe,
+    later: Arc<Mutex<Option<Request>>>,
+}
+
+impl Service<Request> for RefusesAndDoesItLater {
+    type Response = Reply;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Answer<BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(cx).map_err(BoxError::from)
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        let before = self.later.lock().expect("nobody panics with it").replace(request);
+        if let Some(before) = before {
+            drop(self.inner.call(before));
+        }
+        Box::pin(std::future::ready(Err(refused().into())))
+    }
+}
+
+#[test]
+fn refuses_and_does_it_later() {
+    let layer = || on(|inner| RefusesAndDoesItLater { inner, later: Arc::default() });
+    let profile = Profile::pass_through().may_refuse().detaches().ends_with_a_panic();
+    breaks_only(
+        &check(Subject::new("refuses and does it later", layer).profile(profile)),
+        Clause::RefusedMeansNotCalled,
+    );
+}
+
+/// An error whose `source()` is itself.
+#[derive(Debug)]
+struct BitesItsTail;
+
+impl std::fmt::Display for BitesItsTail {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("round and round")
+    }
+}
+
+impl error::Error for BitesItsTail {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        Some(&Self)
+    }
+}
+
+#[test]
+fn an_error_without_an_end_is_read() {
+    let layer = || alters(|answer| answer.map_err(|_| BitesItsTail.into()));
+    breaks_only(&check(Subject::new("bites its tail", layer)), Clause::InnerErrorIsKept);
+}

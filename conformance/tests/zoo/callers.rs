@@ -333,3 +333,71 @@ fn what_cannot_even_be_made_is_a_finding() {
     assert!(seen.what().contains("no config"), "{seen}");
     assert!(matches!(report.outcome(Clause::SpentWhereEarned), Outcome::NotReached));
 }
+
+/// Forgets an inner service at its thirteenth call, which only many calls in a row reach.
+#[derive(Clone)]
+struct ForgetsOnceInAWhile {
+    inner: Probe,
+    calls: Arc<Mutex<u32>>,
+}
+
+impl Service<Request> for ForgetsOnceInAWhile {
+    type Response = Reply;
+    type Error = ProbeError;
+    type Future = ProbeFuture;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ProbeError>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request) -> ProbeFuture {
+        let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
+        *calls += 1;
+        let leak = *calls == 13;
+        drop(calls);
+        if leak {
+            mem::forget(self.inner.clone());
+        }
+        self.inner.call(request)
+    }
+}
+
+#[test]
+fn forgets_once_in_a_while() {
+    let layer = || on(|inner| ForgetsOnceInAWhile { inner, calls: Arc::default() });
+    breaks_only(&check(Subject::new("forgets once in a while", layer)), Clause::NothingIsLeftBehind);
+}
+
+/// Clones the inner service under a lock that all clones share.
+struct ClonesUnderLock {
+    inner: Probe,
+    lock: Arc<Mutex<()>>,
+}
+
+impl Clone for ClonesUnderLock {
+    fn clone(&self) -> Self {
+        let _locked = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        Self { inner: self.inner.clone(), lock: Arc::clone(&self.lock) }
+    }
+}
+
+impl Service<Request> for ClonesUnderLock {
+    type Response = Reply;
+    type Error = ProbeError;
+    type Future = ProbeFuture;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ProbeError>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request) -> ProbeFuture {
+        self.inner.call(request)
+    }
+}
+
+#[test]
+fn clones_under_a_lock() {
+    let layer = || on(|inner| ClonesUnderLock { inner, lock: Arc::default() });
+    let subject = Subject::new("clones under a lock", layer).patience(Duration::from_millis(500));
+    breaks_only(&check(subject), Clause::NothingForeignUnderLock);
+}
