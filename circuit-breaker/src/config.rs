@@ -21,7 +21,7 @@ use std::{borrow::Cow, time::Duration};
 /// | [`on_open`](Self::on_open) | [`OnOpen::Refuse`] | |
 /// | [`probes`](Self::probes) | 3 | 1 to 1,000 |
 /// | [`probe_deadline`](Self::probe_deadline) | 30 s | above 0, up to 24 h |
-/// | [`gradual`](Self::gradual) | off | as [`Gradual`] says |
+/// | [`gradual`](Self::gradual) | off | as [`Gradual`] says, not with [`OnOpen::Wait`] |
 /// | [`shadow`](Self::shadow) | off | |
 /// | [`seed`](Self::seed) | random | |
 ///

@@ -12,7 +12,7 @@ use std::time::Duration;
 ///
 /// | setting | default | allowed |
 /// | --- | --- | --- |
-/// | [`circuit`](Self::circuit) | [`Config::default`] | as [`Config`] says |
+/// | [`circuit`](Self::circuit) | [`Config::default`] | as [`Config`] says, with `on_open` refuse |
 /// | [`max_keys`](Self::max_keys) | 1,000 | 1 to 1,000,000 |
 /// | [`idle`](Self::idle) | 10 min | above 0 |
 ///
