@@ -241,11 +241,17 @@ impl Service<Request> for RefusesAndDoesItLater {
     }
 
     fn call(&mut self, request: Request) -> Self::Future {
-        let before = self.later.lock().expect("nobody panics with it").replace(request);
+        let before = self.later.lock().expect("nobody panics with it").take();
         if let Some(before) = before {
             drop(self.inner.call(before));
         }
-        Box::pin(std::future::ready(Err(refused().into())))
+        let later = Arc::clone(&self.later);
+        // Not before the caller has heard the refusal.
+        Box::pin(async move {
+            let before = later.lock().expect("nobody panics with it").replace(request);
+            drop(before);
+            Err(refused().into())
+        })
     }
 }
 

@@ -326,6 +326,29 @@ fn panics_by_itself() {
     assert!(seen.what().contains("Subject::on_tokio"), "{seen}");
 }
 
+/// Panics at every call, with the request in hand: whatever is planted there must not panic on top of it.
+#[derive(Clone)]
+struct AlwaysPanics(Probe);
+
+impl Service<Request> for AlwaysPanics {
+    type Response = Reply;
+    type Error = ProbeError;
+    type Future = ProbeFuture;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ProbeError>> {
+        self.0.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request) -> ProbeFuture {
+        panic!("not yet written, for call {}", request.id());
+    }
+}
+
+#[test]
+fn always_panics() {
+    breaks_only(&check(Subject::new("always panics", || on(AlwaysPanics))), Clause::PanicsDoNotSpread);
+}
+
 #[test]
 fn what_cannot_even_be_made_is_a_finding() {
     let report = check(Subject::new("cannot be made", || -> tower_layer::Identity { panic!("no config") }));
