@@ -19,7 +19,7 @@ pub enum Class {
 pub enum Failure {
     /// The same call may succeed later.
     Transient,
-    /// The same call will fail again.
+    /// The same call will fail again, or the service asks that it not be sent again.
     Permanent,
     /// The service asks for less.
     Overloaded {

@@ -87,6 +87,13 @@ pub enum Verdict<'a> {
     note = "lift it at the bottom of the stack: `.map_err(mainstay::Error::Inner)`"
 )]
 pub trait Refusable: From<Refused> + From<TimedOut> {
+    /// Whether a leaf can return, as an error of this type, a refusal that it only met on its way.
+    ///
+    /// A typed error says by its variant whose refusal it is; that is the default. Of a [`BoxError`] nobody can tell, so a
+    /// policy that sends again what was refused does that over boxed errors only when it is told that there is a
+    /// [`Boundary`](crate::Boundary) below.
+    const NEEDS_BOUNDARY: bool = false;
+
     /// What this error says about the execution of the call.
     ///
     /// Only the error itself is looked at, never its [`source`](error::Error::source): a service that worked and *then*
@@ -128,6 +135,8 @@ impl<E> Refusable for Error<E> {
 /// [`Boundary`](crate::Boundary) above such a leaf. An [`Error<E>`](Error) in a box is [`Verdict::Other`], since `E` is
 /// not known here: in a boxed stack lift nothing, its layers box their refusals themselves.
 impl Refusable for BoxError {
+    const NEEDS_BOUNDARY: bool = true;
+
     fn verdict(&self) -> Verdict<'_> {
         if let Some(refused) = self.downcast_ref::<Refused>() {
             Verdict::Refused(refused)

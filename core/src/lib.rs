@@ -27,7 +27,7 @@ pub use self::{
     error::{Error, Refusable, Verdict},
     lift::{Lift, lift},
     meta::{Attempt, Deadline, Idempotent, Meta, Priority},
-    most_uncertain::MostUncertain,
+    most_uncertain::{MostUncertain, Uncertainty},
     name::intern,
     now::Now,
     refused::{Reason, Refused},

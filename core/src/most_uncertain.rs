@@ -25,6 +25,19 @@ pub struct MostUncertain<E> {
     kept: Option<E>,
 }
 
+/// How much the end of an attempt leaves open about its execution, the least first.
+///
+/// For layers whose attempts also end in responses that are failures, as with HTTP: such a response is `Failed`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Uncertainty {
+    /// Certainly not executed.
+    Refused,
+    /// Ended in the service, which may have executed it.
+    Failed,
+    /// Started, and nobody knows.
+    Unknown,
+}
+
 impl<E> MostUncertain<E> {
     /// The kept error; `None` if none was recorded.
     pub fn into_error(self) -> Option<E> {
@@ -35,7 +48,7 @@ impl<E> MostUncertain<E> {
 impl<E: Refusable> MostUncertain<E> {
     /// Takes the error of one more attempt.
     pub fn record(&mut self, error: E) {
-        if self.kept.as_ref().is_none_or(|kept| uncertainty(kept) <= uncertainty(&error)) {
+        if self.kept.as_ref().is_none_or(|kept| Uncertainty::of(kept) <= Uncertainty::of(&error)) {
             self.kept = Some(error);
         }
     }
@@ -47,11 +60,14 @@ impl<E> Default for MostUncertain<E> {
     }
 }
 
-fn uncertainty<E: Refusable>(error: &E) -> u8 {
-    match error.verdict() {
-        Verdict::Refused(_) => 0,
-        Verdict::Other => 1,
-        Verdict::TimedOut(_) => 2,
+impl Uncertainty {
+    /// What this error leaves open.
+    pub fn of<E: Refusable>(error: &E) -> Self {
+        match error.verdict() {
+            Verdict::Refused(_) => Self::Refused,
+            Verdict::Other => Self::Failed,
+            Verdict::TimedOut(_) => Self::Unknown,
+        }
     }
 }
 

@@ -11,6 +11,18 @@ pub use mainstay_core::*;
 #[cfg_attr(docsrs, doc(cfg(feature = "circuit-breaker")))]
 pub use mainstay_circuit_breaker as circuit_breaker;
 
+#[cfg(feature = "fallback")]
+#[cfg_attr(docsrs, doc(cfg(feature = "fallback")))]
+pub use mainstay_fallback as fallback;
+
+#[cfg(feature = "retry")]
+#[cfg_attr(docsrs, doc(cfg(feature = "retry")))]
+pub use mainstay_retry as retry;
+
+#[cfg(feature = "timeout")]
+#[cfg_attr(docsrs, doc(cfg(feature = "timeout")))]
+pub use mainstay_timeout as timeout;
+
 /// Compiles and runs the example of the repository's README, which is not part of the published package.
 #[cfg(all(doctest, feature = "circuit-breaker"))]
 #[doc = include_str!("../../README.md")]

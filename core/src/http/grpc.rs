@@ -14,13 +14,14 @@ pub(super) const PUSHBACK: &str = "grpc-retry-pushback-ms";
 /// | --- | --- |
 /// | `RESOURCE_EXHAUSTED` | overloaded, for as long as `grpc-retry-pushback-ms` says |
 /// | `UNAVAILABLE` with a `grpc-retry-pushback-ms` that can be read | overloaded, likewise |
+/// | `UNAVAILABLE` and `RESOURCE_EXHAUSTED` with one that is negative or cannot be read | permanent failure |
 /// | `UNIMPLEMENTED` | permanent failure |
 /// | `UNKNOWN`, `DEADLINE_EXCEEDED`, `INTERNAL`, `DATA_LOSS`, and every other `UNAVAILABLE` | transient failure |
 /// | `CANCELLED` | ignored: the caller left |
 /// | `OK` and all others | success: they speak of the request, from a service that works |
 ///
 /// A code that cannot be read, or is none of the seventeen, counts as `UNKNOWN`. A pushback that is negative or cannot be
-/// read means "do not retry" (gRFC A6); it gives no time to come back.
+/// read means "do not retry" (gRFC A6).
 ///
 /// ```
 /// use http::{HeaderMap, HeaderValue};
@@ -42,11 +43,16 @@ pub fn grpc_class(headers_or_trailers: &HeaderMap) -> Option<Class> {
         // CANCELLED
         b"1" => Class::Ignored,
         // RESOURCE_EXHAUSTED
-        b"8" => Class::Failure(Failure::Overloaded { retry_after: pushback(headers_or_trailers) }),
+        b"8" => Class::Failure(match pushback(headers_or_trailers) {
+            Pushback::Stop => Failure::Permanent,
+            Pushback::None => Failure::Overloaded { retry_after: None },
+            Pushback::Wait(wait) => Failure::Overloaded { retry_after: Some(wait) },
+        }),
         // UNAVAILABLE: with a pushback it is what an open circuit further away says.
         b"14" => Class::Failure(match pushback(headers_or_trailers) {
-            None => Failure::Transient,
-            known => Failure::Overloaded { retry_after: known },
+            Pushback::Stop => Failure::Permanent,
+            Pushback::None => Failure::Transient,
+            Pushback::Wait(wait) => Failure::Overloaded { retry_after: Some(wait) },
         }),
         // UNIMPLEMENTED
         b"12" => Class::Failure(Failure::Permanent),
@@ -68,8 +74,18 @@ fn http_status_class(status: StatusCode, headers: &HeaderMap) -> Class {
     }
 }
 
-fn pushback(headers: &HeaderMap) -> Option<Duration> {
-    digits(headers.get(PUSHBACK)?.as_bytes()).map(Duration::from_millis)
+/// What the service says about another attempt.
+enum Pushback {
+    None,
+    Wait(Duration),
+    Stop,
+}
+
+fn pushback(headers: &HeaderMap) -> Pushback {
+    let Some(value) = headers.get(PUSHBACK) else {
+        return Pushback::None;
+    };
+    digits(value.as_bytes()).map_or(Pushback::Stop, |millis| Pushback::Wait(Duration::from_millis(millis)))
 }
 
 /// Classifies gRPC answers by [`grpc_class`]; every error is a transient failure.
@@ -190,8 +206,8 @@ mod tests {
         assert_eq!(class("14", Some("1500")), overloaded(Some(1500)));
         assert_eq!(class("8", Some("0")), overloaded(Some(0)));
         for forbids in ["-1", "", "soon", "1.5"] {
-            assert_eq!(class("8", Some(forbids)), overloaded(None), "{forbids}");
-            assert_eq!(class("14", Some(forbids)), TRANSIENT, "{forbids}");
+            assert_eq!(class("8", Some(forbids)), Class::Failure(Failure::Permanent), "{forbids}");
+            assert_eq!(class("14", Some(forbids)), Class::Failure(Failure::Permanent), "{forbids}");
         }
     }
 
