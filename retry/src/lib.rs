@@ -2,6 +2,21 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![doc(test(attr(deny(warnings))))]
 
+mod backoff;
+mod budget;
+mod clock;
+mod config;
+mod course;
 mod repeat;
+#[cfg(feature = "serde")]
+mod serde;
+mod sync;
 
-pub use self::repeat::{Cloned, Mark, Marked, MarkedIf, Repeat, RepeatFn, Tagged, Unmarked, repeat_fn};
+pub use self::{
+    backoff::{Backoff, Delays, Jitter, Shape},
+    budget::{Budget, BudgetConfig, BudgetSnapshot, Charge, NoBudget, Pay, Token},
+    clock::Clock,
+    config::Config,
+    course::{Course, Policy},
+    repeat::{Cloned, Mark, Marked, MarkedIf, Repeat, RepeatFn, Tagged, Unmarked, repeat_fn},
+};
