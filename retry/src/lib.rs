@@ -7,6 +7,8 @@ mod budget;
 mod clock;
 mod config;
 mod course;
+#[cfg(all(test, mainstay_loom))]
+mod loom_tests;
 mod repeat;
 #[cfg(feature = "serde")]
 mod serde;

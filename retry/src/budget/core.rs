@@ -229,8 +229,8 @@ impl Budget {
         self.bucket.add(gained, self.terms().cap());
         settings.reserve.set_rate(config.units_per_second(), terms.has_reserve().then_some(now));
         settings.config = config;
-        // Relaxed: a word that stands for itself; what else there is of the configuration is under the lock.
-        self.terms.store(terms.word(), Ordering::Relaxed);
+        // Release: who sees that there is no reserve any more also sees what it has gained.
+        self.terms.store(terms.word(), Ordering::Release);
         self.bucket.limit(terms.cap());
         Ok(())
     }
@@ -270,8 +270,8 @@ impl Budget {
 
     #[inline]
     fn terms(&self) -> Terms {
-        // Relaxed: a word that stands for itself.
-        Terms::from_word(self.terms.load(Ordering::Relaxed))
+        // Acquire: with the terms comes the balance that was made for them.
+        Terms::from_word(self.terms.load(Ordering::Acquire))
     }
 
     fn lock(&self) -> MutexGuard<'_, Settings> {
