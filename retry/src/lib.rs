@@ -22,3 +22,6 @@ pub use self::{
     course::{Course, Policy},
     repeat::{Cloned, Mark, Marked, MarkedIf, Repeat, RepeatFn, Tagged, Unmarked, repeat_fn},
 };
+#[cfg(feature = "http")]
+#[cfg_attr(docsrs, doc(cfg(feature = "http")))]
+pub use self::repeat::{HttpRepeat, KeptRequest, ReplayBody};

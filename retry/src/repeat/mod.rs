@@ -1,13 +1,22 @@
 //! How a request is sent more than once, and when that is safe.
 
 mod cloned;
+#[cfg(feature = "http")]
+mod http;
 mod mark;
 mod repeat_fn;
+#[cfg(feature = "http")]
+mod replay;
 
 pub use self::{
     cloned::{Cloned, Tagged},
     mark::{Mark, Marked, MarkedIf, Unmarked},
     repeat_fn::{RepeatFn, repeat_fn},
+};
+#[cfg(feature = "http")]
+pub use self::{
+    http::{HttpRepeat, KeptRequest},
+    replay::ReplayBody,
 };
 
 use mainstay_core::{Attempt, Deadline};
@@ -18,7 +27,7 @@ use mainstay_core::{Attempt, Deadline};
 /// [`is_idempotent`](Self::is_idempotent) is asked before a failed request is sent again; a request that was certainly not
 /// executed needs no such permission.
 ///
-/// [`Cloned`], [`Tagged`], [`repeat_fn`] and, under the feature `http`, `HttpRepeat` are made already. One's own:
+/// [`Cloned`], [`Tagged`], [`repeat_fn`] and, under the feature `http`, `HttpRepeat` are there already. One's own:
 ///
 /// ```
 /// use mainstay_core::{Attempt, Deadline};

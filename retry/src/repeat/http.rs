@@ -1,0 +1,134 @@
+//! HTTP requests: which are idempotent, and how their bodies are sent again.
+
+use super::{
+    Mark, Marked, MarkedIf, Repeat, Unmarked,
+    replay::{ReplayBody, Replays},
+};
+use http::{Method, Request, request::Parts};
+use http_body::Body;
+use mainstay_core::{Attempt, Deadline, Idempotent, Meta};
+
+/// Sends HTTP requests again.
+///
+/// A request is idempotent if its method is (`GET`, `HEAD`, `OPTIONS`, `TRACE`, `PUT`, `DELETE`; RFC 9110, 9.2.2), if it has
+/// a header `Idempotency-Key`, if [`Idempotent`] is among its extensions, or if
+/// [`idempotent_if`](Self::idempotent_if) says so. Each attempt carries its [`Attempt`] in the extensions; a [`Deadline`]
+/// is read from them.
+///
+/// The inner service gets the body as a [`ReplayBody`]. What is read of it is kept, up to the [cap](Self::cap), and a later
+/// attempt sends that and then the rest. The request is not sent again
+///
+/// - once more than the cap was read: a body that nobody has read yet can be of any size;
+/// - if the body failed;
+/// - while an earlier attempt has its body and has not come to its end: a service may answer early and go on reading
+///   (RFC 9113, 8.1).
+///
+/// A body that is empty needs no memory.
+///
+/// ```
+/// use http::Request;
+/// use http_body_util::Full;
+/// use mainstay_core::{Attempt, Meta};
+/// use mainstay_retry::{HttpRepeat, Repeat};
+///
+/// let order = Request::post("/orders").body(Full::new("one flat white".as_bytes()))?;
+///
+/// let (first, kept) = HttpRepeat::new().first(order);
+/// let mut kept = kept.expect("every request may turn out to be sent again");
+/// assert!(!HttpRepeat::new().is_idempotent(&kept), "nobody wants two of them by mistake");
+///
+/// drop(first);
+/// let second = HttpRepeat::new().again(&mut kept, Attempt::FIRST.next()).expect("its body is free again");
+/// assert_eq!(second.meta(), Some(Attempt::FIRST.next()));
+/// # Ok::<(), http::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct HttpRepeat<M = Unmarked> {
+    cap: usize,
+    mark: M,
+}
+
+/// What is kept of an HTTP request for another attempt.
+#[derive(Debug)]
+pub struct KeptRequest<B> {
+    head: Parts,
+    body: Replays<B>,
+}
+
+impl HttpRepeat {
+    /// Keeps up to 64 KiB of each body.
+    pub const fn new() -> Self {
+        Self { cap: 64 * 1024, mark: Unmarked }
+    }
+}
+
+impl Default for HttpRepeat {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<M> HttpRepeat<M> {
+    /// How many bytes of a body are kept at most, 64 KiB unless said; each frame takes about 40 bytes besides. With zero,
+    /// a body of which something was read is not sent again.
+    #[must_use]
+    pub fn cap(self, bytes: usize) -> Self {
+        Self { cap: bytes, ..self }
+    }
+
+    /// Declares all requests idempotent.
+    pub fn idempotent(self) -> HttpRepeat<Marked> {
+        HttpRepeat { cap: self.cap, mark: Marked }
+    }
+
+    /// Declares those requests idempotent for which `is_idempotent` says so, beside those that are so anyway.
+    pub fn idempotent_if<F: Fn(&Parts) -> bool>(self, is_idempotent: F) -> HttpRepeat<MarkedIf<F>> {
+        HttpRepeat { cap: self.cap, mark: MarkedIf(is_idempotent) }
+    }
+}
+
+impl<B, M> Repeat<Request<B>> for HttpRepeat<M>
+where
+    B: Body + Unpin,
+    M: Mark<Parts>,
+{
+    type Request = Request<ReplayBody<B>>;
+    type Kept = KeptRequest<B>;
+    type Seen = Parts;
+
+    fn first(&self, request: Request<B>) -> (Self::Request, Option<KeptRequest<B>>) {
+        let (head, body) = request.into_parts();
+        let (first, replays) = ReplayBody::new(body, self.cap);
+        (attempt_of(head.clone(), first, Attempt::FIRST), Some(KeptRequest { head, body: replays }))
+    }
+
+    fn again(&self, kept: &mut KeptRequest<B>, attempt: Attempt) -> Option<Self::Request> {
+        let body = kept.body.again()?;
+        Some(attempt_of(kept.head.clone(), body, attempt))
+    }
+
+    fn is_idempotent(&self, kept: &KeptRequest<B>) -> bool {
+        is_idempotent(&kept.head) || self.mark.is_marked(&kept.head)
+    }
+
+    fn deadline(&self, kept: &KeptRequest<B>) -> Option<Deadline> {
+        kept.head.extensions.get().copied()
+    }
+
+    fn seen<'a>(&self, kept: &'a KeptRequest<B>) -> &'a Parts {
+        &kept.head
+    }
+}
+
+fn attempt_of<B>(head: Parts, body: B, attempt: Attempt) -> Request<B> {
+    let mut request = Request::from_parts(head, body);
+    request.set_meta(attempt);
+    request
+}
+
+/// RFC 9110, 9.2.2, and what the client says.
+fn is_idempotent(head: &Parts) -> bool {
+    matches!(head.method, Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE | Method::PUT | Method::DELETE)
+        || head.headers.contains_key("idempotency-key")
+        || head.extensions.get::<Idempotent>().is_some()
+}
