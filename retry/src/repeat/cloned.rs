@@ -1,6 +1,6 @@
 //! Requests that are sent again as clones.
 
-use super::{Mark, Marked, MarkedIf, Repeat, Unmarked};
+use super::{Mark, Markable, Marked, MarkedIf, Repeat, Unmarked};
 use mainstay_core::{Attempt, Meta};
 
 /// Sends clones of the request.
@@ -64,12 +64,20 @@ impl Cloned {
 impl<M> Cloned<M> {
     /// Declares all requests idempotent.
     pub fn idempotent(self) -> Cloned<Marked> {
-        Cloned { mark: Marked }
+        self.with_mark(Marked)
     }
 
     /// Declares those requests idempotent for which `is_idempotent` says so.
     pub fn idempotent_if<Req, F: Fn(&Req) -> bool>(self, is_idempotent: F) -> Cloned<MarkedIf<F>> {
-        Cloned { mark: MarkedIf(is_idempotent) }
+        self.with_mark(MarkedIf(is_idempotent))
+    }
+}
+
+impl<M> Markable for Cloned<M> {
+    type With<N> = Cloned<N>;
+
+    fn with_mark<N>(self, mark: N) -> Cloned<N> {
+        Cloned { mark }
     }
 }
 
@@ -105,12 +113,20 @@ impl Tagged {
 impl<M> Tagged<M> {
     /// Declares all requests idempotent.
     pub fn idempotent(self) -> Tagged<Marked> {
-        Tagged { mark: Marked }
+        self.with_mark(Marked)
     }
 
     /// Declares those requests idempotent for which `is_idempotent` says so.
     pub fn idempotent_if<Req, F: Fn(&Req) -> bool>(self, is_idempotent: F) -> Tagged<MarkedIf<F>> {
-        Tagged { mark: MarkedIf(is_idempotent) }
+        self.with_mark(MarkedIf(is_idempotent))
+    }
+}
+
+impl<M> Markable for Tagged<M> {
+    type With<N> = Tagged<N>;
+
+    fn with_mark<N>(self, mark: N) -> Tagged<N> {
+        Tagged { mark }
     }
 }
 

@@ -1,7 +1,7 @@
 //! HTTP requests: which are idempotent, and how their bodies are sent again.
 
 use super::{
-    Mark, Marked, MarkedIf, Repeat, Unmarked,
+    Mark, Markable, Marked, MarkedIf, Repeat, Unmarked,
     replay::{ReplayBody, Replays},
 };
 use http::{Method, Request, request::Parts};
@@ -78,12 +78,20 @@ impl<M> HttpRepeat<M> {
 
     /// Declares all requests idempotent.
     pub fn idempotent(self) -> HttpRepeat<Marked> {
-        HttpRepeat { cap: self.cap, mark: Marked }
+        self.with_mark(Marked)
     }
 
     /// Declares those requests idempotent for which `is_idempotent` says so, beside those that are so anyway.
     pub fn idempotent_if<F: Fn(&Parts) -> bool>(self, is_idempotent: F) -> HttpRepeat<MarkedIf<F>> {
-        HttpRepeat { cap: self.cap, mark: MarkedIf(is_idempotent) }
+        self.with_mark(MarkedIf(is_idempotent))
+    }
+}
+
+impl<M> Markable for HttpRepeat<M> {
+    type With<N> = HttpRepeat<N>;
+
+    fn with_mark<N>(self, mark: N) -> HttpRepeat<N> {
+        HttpRepeat { cap: self.cap, mark }
     }
 }
 

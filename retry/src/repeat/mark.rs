@@ -8,6 +8,17 @@ pub trait Mark<T: ?Sized> {
     fn is_marked(&self, seen: &T) -> bool;
 }
 
+/// A [`Repeat`](crate::Repeat) that leaves it to a [`Mark`] which requests are idempotent.
+///
+/// It is behind `idempotent()` and `idempotent_if(…)` of the layers.
+pub trait Markable {
+    /// The same with another mark.
+    type With<M>;
+
+    /// Puts a mark in place of the present one.
+    fn with_mark<M>(self, mark: M) -> Self::With<M>;
+}
+
 /// No request is declared idempotent.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Unmarked;

@@ -10,7 +10,7 @@ mod replay;
 
 pub use self::{
     cloned::{Cloned, Tagged},
-    mark::{Mark, Marked, MarkedIf, Unmarked},
+    mark::{Mark, Markable, Marked, MarkedIf, Unmarked},
     repeat_fn::{RepeatFn, repeat_fn},
 };
 #[cfg(feature = "http")]

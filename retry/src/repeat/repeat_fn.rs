@@ -1,6 +1,6 @@
 //! Requests that are made anew by a closure.
 
-use super::{Mark, Marked, MarkedIf, Repeat, Unmarked};
+use super::{Mark, Markable, Marked, MarkedIf, Repeat, Unmarked};
 use mainstay_core::Attempt;
 
 /// Makes each attempt by a closure, which is given the original request.
@@ -42,12 +42,20 @@ pub struct RepeatFn<F, M = Unmarked> {
 impl<F, M> RepeatFn<F, M> {
     /// Declares all requests idempotent.
     pub fn idempotent(self) -> RepeatFn<F, Marked> {
-        RepeatFn { make: self.make, mark: Marked }
+        self.with_mark(Marked)
     }
 
     /// Declares those requests idempotent for which `is_idempotent` says so.
     pub fn idempotent_if<Req, G: Fn(&Req) -> bool>(self, is_idempotent: G) -> RepeatFn<F, MarkedIf<G>> {
-        RepeatFn { make: self.make, mark: MarkedIf(is_idempotent) }
+        self.with_mark(MarkedIf(is_idempotent))
+    }
+}
+
+impl<F, M> Markable for RepeatFn<F, M> {
+    type With<N> = RepeatFn<F, N>;
+
+    fn with_mark<N>(self, mark: N) -> RepeatFn<F, N> {
+        RepeatFn { make: self.make, mark }
     }
 }
 
