@@ -41,7 +41,7 @@ pub struct Config {
     /// A name from a file is kept for the life of the process, once; [`intern`](mainstay_core::intern) does the same for
     /// names that a program puts together.
     #[cfg_attr(feature = "serde", serde(with = "crate::serde::name"))]
-    pub name: &'static str,
+    pub name: Name,
     /// How often a call is tried at most, with the first time. With 1 nothing is retried.
     pub max_attempts: u32,
     /// How long a call may take from the first poll until its last attempt starts.
@@ -59,6 +59,9 @@ pub struct Config {
     /// The seed of the jitter; `None` takes a random one.
     pub seed: Option<u64>,
 }
+
+/// A name by another name: of a field of type `&'static str` serde would believe that it borrows from the file.
+pub(crate) type Name = &'static str;
 
 /// A service that asks for more is a service that is gone.
 const MAX_RETRY_AFTER: Duration = Duration::from_hours(24);

@@ -1,4 +1,5 @@
 //! The budget against a slow and obvious account of it, and on many threads.
+#![expect(clippy::float_cmp, reason = "a balance is whole units, divided once")]
 
 use mainstay_retry::{Budget, BudgetConfig, BudgetSnapshot, Token};
 use proptest::prelude::*;

@@ -1,6 +1,7 @@
 //! What can be set, and what is refused.
 
 use super::bucket::TOKEN;
+use crate::config::Name;
 use mainstay_core::InvalidConfig;
 
 /// The settings of a [`Budget`](crate::Budget); plain data, checked once when a budget is made of it.
@@ -38,7 +39,7 @@ pub struct BudgetConfig {
     /// A name from a file is kept for the life of the process, once; [`intern`](mainstay_core::intern) does the same for
     /// names that a program puts together.
     #[cfg_attr(feature = "serde", serde(with = "crate::serde::name"))]
-    pub name: &'static str,
+    pub name: Name,
     /// How much of a token each success earns: the share of calls by which retries and hedges may raise the load.
     ///
     /// Exact to a millionth of a token, to which it is rounded. Not above one: with one each success pays for a whole
