@@ -1,4 +1,5 @@
 //! Backoff: the formulas, the bounds, and what is left to chance.
+#![expect(clippy::unchecked_time_subtraction, reason = "of the longest and the shortest wait")]
 
 use mainstay_retry::{Backoff, Config, Delays, Jitter, Policy, Shape};
 use proptest::prelude::*;

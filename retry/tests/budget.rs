@@ -1,4 +1,6 @@
 //! What the budget earns, pays and takes back.
+#![expect(clippy::float_cmp, reason = "a balance is whole units, divided once")]
+#![expect(clippy::unchecked_time_subtraction, reason = "of moments that are far enough from the first")]
 
 use mainstay_core::Now;
 use mainstay_retry::{Budget, BudgetConfig, BudgetSnapshot, Charge, NoBudget, Pay, Token};

@@ -5,7 +5,7 @@ use mainstay_retry::{Budget, BudgetConfig, BudgetSnapshot, Token};
 use proptest::prelude::*;
 use std::{
     sync::{
-        Arc,
+        Arc, Barrier,
         atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
     },
     thread,
@@ -200,11 +200,12 @@ struct Ledger {
     given_back: AtomicU64,
 }
 
-const THREADS: u64 = 4;
+const THREADS: usize = 4;
+const ROUNDS: u32 = 100_000;
 
-fn work(thread: u64, rounds: u64, budget: &Budget, ledger: &Ledger, now: Instant) {
-    let mut random = thread + 1;
-    for _ in 0..rounds {
+fn work(thread: usize, budget: &Budget, ledger: &Ledger, now: Instant) {
+    let mut random = thread as u64;
+    for _ in 0..ROUNDS {
         // Knuth's generator: any will do.
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         match random >> 62 {
@@ -231,11 +232,16 @@ fn run(config: BudgetConfig, ratio: u64) -> (BudgetSnapshot, Ledger) {
     let budget = Arc::new(Budget::new_at(config, now).unwrap());
     let ledger = Ledger::default();
     let done = AtomicBool::new(false);
+    // Together, or the first would be done before the last has started.
+    let barrier = Barrier::new(THREADS);
     thread::scope(|scope| {
         let workers: Vec<_> = (0..THREADS)
             .map(|thread| {
-                let (budget, ledger) = (&budget, &ledger);
-                scope.spawn(move || work(thread, 20_000, budget, ledger, now))
+                let (budget, ledger, barrier) = (&budget, &ledger, &barrier);
+                scope.spawn(move || {
+                    barrier.wait();
+                    work(thread, budget, ledger, now);
+                })
             })
             .collect();
         scope.spawn(|| {

@@ -1,4 +1,5 @@
 //! One call from its first attempt to its last.
+#![expect(clippy::unchecked_time_subtraction, reason = "of moments that are far enough from the first")]
 
 use mainstay_core::{Attempt, Deadline, Now};
 use mainstay_retry::{Backoff, Config, Course, Jitter, Policy};

@@ -28,11 +28,6 @@ impl Bucket {
         self.change(|present| present.min(cap).checked_sub(TOKEN))
     }
 
-    /// Drops what lies above the cap.
-    pub(super) fn limit(&self, cap: u64) {
-        self.add(0, cap);
-    }
-
     pub(super) fn units(&self, cap: u64) -> u64 {
         // Relaxed: nothing else is read by what it says.
         self.0.load(Ordering::Relaxed).min(cap)

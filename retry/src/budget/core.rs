@@ -226,12 +226,12 @@ impl Budget {
         let terms = Terms::new(&config);
         let mut settings = self.lock();
         let gained = settings.reserve.gain(now);
+        // By the old cap: what lies above it, after that was lowered, is gone for good.
         self.bucket.add(gained, self.terms().cap());
         settings.reserve.set_rate(config.units_per_second(), terms.has_reserve().then_some(now));
         settings.config = config;
         // Release: who sees that there is no reserve any more also sees what it has gained.
         self.terms.store(terms.word(), Ordering::Release);
-        self.bucket.limit(terms.cap());
         Ok(())
     }
 
