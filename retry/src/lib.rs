@@ -9,6 +9,7 @@ mod clock;
 mod config;
 mod course;
 mod future;
+mod hedge;
 mod layer;
 #[cfg(all(test, mainstay_loom))]
 mod loom_tests;
@@ -33,6 +34,10 @@ pub use self::{
     config::Config,
     course::{Course, Policy},
     future::ResponseFuture,
+    hedge::{
+        Hedge, HedgeConfig, HedgeDelay, HedgeFuture, HedgeLayer, HedgeSnapshot, Hedging, Latencies, LatencySnapshot,
+        Percentile,
+    },
     layer::RetryLayer,
     only_if::{Always, OnlyIf},
     repeat::{Cloned, Mark, Markable, Marked, MarkedIf, Repeat, RepeatFn, Tagged, Unmarked, repeat_fn},

@@ -1,0 +1,303 @@
+//! All attempts of one call, in one task.
+
+use super::{
+    hedging::Hedging,
+    next::Next,
+    referee::{Referee, Ruling},
+    stopwatch::Stopwatch,
+    timer::Timer,
+};
+use crate::{Charge, Pay, clock::Clock};
+use mainstay_core::{Attempt, Classify, Now, Refusable};
+use pin_project::pin_project;
+use std::{
+    future::Future,
+    mem,
+    ops::Deref,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Instant,
+};
+
+/// The first attempt, those beside it, and the one that is yet to start.
+///
+/// The first one is in place, so a call whose first attempt answers when it is first polled sets no timer and allocates
+/// nothing. Attempts are dropped before the charge and the handles.
+#[pin_project(project = RaceProjected)]
+pub(super) struct Race<F: Future, N, C, B: Pay, H: Deref<Target = Hedging>> {
+    #[pin]
+    first: Option<F>,
+    #[pin]
+    timer: Timer,
+    hedges: Vec<Running<F>>,
+    /// Until no other attempt can start.
+    next: Option<N>,
+    /// Of the attempt that is decided on and waits for the service to be ready.
+    charge: Option<Charge<B>>,
+    plan: Plan,
+    referee: Referee<C, B, F::Output>,
+    stopwatch: Stopwatch<H>,
+}
+
+struct Running<F> {
+    attempt: Attempt,
+    future: Pin<Box<F>>,
+}
+
+/// When the next attempt starts.
+struct Plan {
+    /// Attempts that may still be decided on.
+    left: u32,
+    /// The last one that was sent.
+    last: Attempt,
+    /// Whether the timer was set for the next one.
+    is_set: bool,
+    /// An attempt has failed, so that the next one need not wait for its time.
+    at_once: bool,
+    /// The service asked to be left alone until then.
+    earliest: Option<Instant>,
+}
+
+impl<F: Future, N, C, B: Pay, H: Deref<Target = Hedging>> Race<F, N, C, B, H> {
+    /// `next` is `None` if the request is sent once only.
+    pub(super) fn new(hedging: H, classify: C, budget: B, first: F, next: Option<N>) -> Self {
+        let left = hedging.config().max_hedges;
+        Self {
+            first: Some(first),
+            timer: Timer::default(),
+            hedges: Vec::new(),
+            next,
+            charge: None,
+            plan: Plan { left, last: Attempt::FIRST, is_set: false, at_once: false, earliest: None },
+            referee: Referee::new(classify, budget),
+            stopwatch: Stopwatch::new(hedging),
+        }
+    }
+
+    pub(super) fn hedging(&self) -> &Hedging {
+        &self.stopwatch
+    }
+}
+
+impl<F, N, C, B, H, T, E> Future for Race<F, N, C, B, H>
+where
+    F: Future<Output = Result<T, E>>,
+    N: Next<F, E>,
+    C: Classify<T, E>,
+    B: Pay,
+    H: Deref<Target = Hedging>,
+    E: Refusable,
+{
+    type Output = Result<T, E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<T, E>> {
+        let mut this = self.project();
+        let mut answer = this.poll_first(cx).or_else(|| this.poll_hedges(0, cx));
+        while answer.is_none() && this.poll_start(cx) {
+            answer = this.poll_hedges(this.hedges.len() - 1, cx);
+        }
+        if answer.is_none() && this.is_under_way() {
+            // Whatever runs, the service that is not ready, or the timer will wake us.
+            return Poll::Pending;
+        }
+        // The losers are gone, with all that they hold, before the caller goes on.
+        this.end();
+        Poll::Ready(answer.unwrap_or_else(|| this.referee.take_kept()))
+    }
+}
+
+impl<F, N, C, B, H, T, E> RaceProjected<'_, F, N, C, B, H>
+where
+    F: Future<Output = Result<T, E>>,
+    N: Next<F, E>,
+    C: Classify<T, E>,
+    B: Pay,
+    H: Deref<Target = Hedging>,
+    E: Refusable,
+{
+    fn poll_first(&mut self, cx: &mut Context<'_>) -> Option<Result<T, E>> {
+        let first = self.first.as_mut().as_pin_mut()?;
+        if self.next.is_some() {
+            self.stopwatch.start();
+        }
+        let Poll::Ready(result) = first.poll(cx) else { return None };
+        self.first.set(None);
+        let ruling = self.referee.judge(result);
+        if let Ruling::Won(_) = ruling {
+            self.stopwatch.record();
+        } else {
+            self.stopwatch.forget();
+        }
+        self.obey(ruling)
+    }
+
+    /// Polls the attempts from number `from` on, each of them once, until there is an answer.
+    fn poll_hedges(&mut self, from: usize, cx: &mut Context<'_>) -> Option<Result<T, E>> {
+        let mut number = from;
+        while let Some(running) = self.hedges.get_mut(number) {
+            let Poll::Ready(result) = running.future.as_mut().poll(cx) else {
+                number += 1;
+                continue;
+            };
+            let Running { attempt, future } = self.hedges.swap_remove(number);
+            drop(future);
+            let ruling = self.referee.judge(result);
+            if let Ruling::Won(_) = ruling {
+                self.stopwatch.won(attempt.number());
+            }
+            if let Some(answer) = self.obey(ruling) {
+                return Some(answer);
+            }
+        }
+        None
+    }
+
+    /// The answer of the call, if this is one.
+    fn obey(&mut self, ruling: Ruling<Result<T, E>>) -> Option<Result<T, E>> {
+        match ruling {
+            Ruling::Won(answer) | Ruling::Ended(answer) => return Some(answer),
+            Ruling::Next => self.plan.at_once = true,
+            Ruling::Later(wait) if wait.is_zero() => {}
+            Ruling::Later(wait) => match Clock.now().checked_add(wait) {
+                Some(moment) => self.plan.earliest = self.plan.earliest.max(Some(moment)),
+                None => self.give_up(),
+            },
+        }
+        None
+    }
+
+    /// Starts the next attempt, if its time has come, it is paid for, and the service is ready; true if it did.
+    fn poll_start(&mut self, cx: &mut Context<'_>) -> bool {
+        while self.next.is_some() {
+            if self.charge.is_some() {
+                return self.poll_sent(cx);
+            }
+            if !self.poll_due(cx) {
+                return false;
+            }
+            self.pay();
+        }
+        false
+    }
+
+    /// Whether the next attempt is to be decided on.
+    fn poll_due(&mut self, cx: &mut Context<'_>) -> bool {
+        loop {
+            let at_once = mem::take(&mut self.plan.at_once);
+            if !at_once && !self.poll_timer(cx) {
+                return false;
+            }
+            let deadline = self.next.as_ref().and_then(Next::deadline);
+            if deadline.is_none() && self.plan.earliest.is_none() {
+                return true;
+            }
+            let now = Clock.now();
+            if deadline.is_some_and(|deadline| deadline.has_passed(now)) {
+                self.give_up();
+                return false;
+            }
+            match self.plan.earliest {
+                Some(earliest) if now < earliest => {
+                    // After a failure its time is still to come. If it has come, there is another one.
+                    if !at_once {
+                        self.timer.as_mut().set(earliest, now);
+                    }
+                }
+                _ => return true,
+            }
+        }
+    }
+
+    /// Whether the time of the next attempt has come.
+    fn poll_timer(&mut self, cx: &mut Context<'_>) -> bool {
+        if !mem::replace(&mut self.plan.is_set, true) {
+            let now = Clock.now();
+            match self.stopwatch.due(now) {
+                Some(due) if due <= now => return true,
+                Some(due) => self.timer.as_mut().set(due, now),
+                None => {}
+            }
+        }
+        self.timer.as_mut().poll_fired(cx)
+    }
+
+    /// Pays for the next attempt; without a charge after that, it is one of those that do not start.
+    fn pay(&mut self) {
+        self.timer.as_mut().clear();
+        self.plan.is_set = false;
+        self.plan.left -= 1;
+        *self.charge = self.referee.budget().charge();
+        if self.charge.is_none() {
+            self.stopwatch.suppressed(self.plan.last.next().number());
+            self.drop_next_if_last();
+        }
+    }
+
+    /// Sends the attempt that was paid for when the service is ready; true if it did.
+    fn poll_sent(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(next) = self.next else { return false };
+        // The timer is that of the deadline now.
+        if self.timer.as_mut().poll_fired(cx) {
+            self.give_up();
+            return false;
+        }
+        let attempt = self.plan.last.next();
+        match next.poll_next(attempt, cx) {
+            Poll::Ready(Ok(Some(future))) => {
+                self.begin(attempt, future);
+                return true;
+            }
+            Poll::Ready(Ok(None)) => self.give_up(),
+            Poll::Ready(Err(error)) => {
+                self.referee.keep_unready(error);
+                self.give_up();
+            }
+            Poll::Pending => {
+                let deadline = next.deadline();
+                if let Some(deadline) = deadline.filter(|_| !self.timer.is_set()) {
+                    self.timer.as_mut().set(deadline.instant(), Clock.now());
+                    if self.timer.as_mut().poll_fired(cx) {
+                        self.give_up();
+                    }
+                }
+            }
+        }
+        false
+    }
+
+    fn begin(&mut self, attempt: Attempt, future: F) {
+        if let Some(charge) = self.charge.take() {
+            charge.spend();
+        }
+        self.hedges.push(Running { attempt, future: Box::pin(future) });
+        self.plan.last = attempt;
+        self.timer.as_mut().clear();
+        self.stopwatch.started(attempt.number());
+        self.drop_next_if_last();
+    }
+
+    /// What the kept request and the clone of the service hold is free as soon as they are of no use.
+    fn drop_next_if_last(&mut self) {
+        if self.plan.left == 0 {
+            *self.next = None;
+        }
+    }
+
+    /// No other attempt starts; a charge is given back.
+    fn give_up(&mut self) {
+        *self.next = None;
+        *self.charge = None;
+        self.timer.as_mut().clear();
+    }
+
+    fn is_under_way(&self) -> bool {
+        self.first.is_some() || !self.hedges.is_empty() || self.charge.is_some()
+    }
+
+    fn end(&mut self) {
+        self.first.set(None);
+        self.hedges.clear();
+        self.give_up();
+        self.stopwatch.cut_short();
+    }
+}
