@@ -170,5 +170,5 @@ fn a_policy_that_has_measured_a_million_calls_holds_no_more_memory() {
     });
     assert_eq!((info.count_total, info.bytes_current), (0, 0));
     let made = measure(|| drop(std::hint::black_box(latencies.fresh(now))));
-    assert!(made.bytes_total < 32 * 1024, "{} bytes", made.bytes_total);
+    assert!(made.bytes_total < 48 * 1024, "{} bytes", made.bytes_total);
 }

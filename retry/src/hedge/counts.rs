@@ -85,7 +85,9 @@ fn ratio(part: u64, whole: u64) -> f64 {
 }
 
 fn micros(time: Duration) -> u32 {
-    u32::try_from(time.as_micros()).unwrap_or(LONGEST).min(LONGEST)
+    // In 64 bits: what `as_micros` gives has 128.
+    let micros = time.as_secs().saturating_mul(1_000_000).saturating_add(u64::from(time.subsec_micros()));
+    u32::try_from(micros).unwrap_or(LONGEST).min(LONGEST)
 }
 
 const fn place(micros: u32) -> usize {

@@ -72,6 +72,8 @@ pub struct LatencySnapshot {
 struct Windows {
     counts: [Counts; 2],
     window: u32,
+    /// When this window ends; then the next is found by division, which costs as much as all else here.
+    turn: Instant,
     find_next: Instant,
 }
 
@@ -93,17 +95,17 @@ impl Latencies {
     }
 
     fn empty(settings: Percentile, now: Instant) -> Self {
-        let windows = Windows { counts: [Counts::new(), Counts::new()], window: 0, find_next: now };
+        let turn = now.checked_add(settings.window).unwrap_or(now);
+        let windows = Windows { counts: [Counts::new(), Counts::new()], window: 0, turn, find_next: now };
         Self { settings, start: now, found: AtomicU64::new(0), windows: Mutex::new(windows) }
     }
 
     /// Counts a call that took `latency` and ended at `now`.
     pub fn record(&self, latency: Duration, now: Instant) {
-        let window = self.window(now);
         let mut windows = self.lock();
-        let moved = windows.move_to(window);
+        self.turn(&mut windows, now);
         windows.each(|counts| counts.end(latency));
-        if moved || now >= windows.find_next || windows.read().ended() == u64::from(self.settings.minimum_samples) {
+        if now >= windows.find_next || windows.read().ended() == u64::from(self.settings.minimum_samples) {
             windows.find_next = now.checked_add(self.settings.window / 32).unwrap_or(now);
             // Relaxed: the word is all there is to see. Stored under the lock, so that the last one found stays.
             self.found.store(windows.find(&self.settings), Ordering::Relaxed);
@@ -112,12 +114,8 @@ impl Latencies {
 
     /// Counts a call that was cut short at `now` and would have taken longer than `latency`.
     pub fn record_at_least(&self, latency: Duration, now: Instant) {
-        let window = self.window(now);
         let mut windows = self.lock();
-        // The next call that ends finds the percentile.
-        if windows.move_to(window) {
-            windows.find_next = now;
-        }
+        self.turn(&mut windows, now);
         windows.each(|counts| counts.cut(latency));
     }
 
@@ -133,14 +131,22 @@ impl Latencies {
 
     /// What was measured so far.
     pub fn snapshot(&self, now: Instant) -> LatencySnapshot {
-        let window = self.window(now);
         let mut windows = self.lock();
-        if windows.move_to(window) {
-            windows.find_next = now;
-        }
+        self.turn(&mut windows, now);
         let (samples, cut_short) = (windows.read().ended(), windows.read().cut_short());
         drop(windows);
         LatencySnapshot { delay: self.delay(now), samples, cut_short }
+    }
+
+    /// Goes on to the window that `now` is in; the next call that ends then finds the percentile.
+    fn turn(&self, windows: &mut Windows, now: Instant) {
+        if now >= windows.turn {
+            windows.move_to(self.window(now));
+            let length = self.settings.window;
+            let end = length.checked_mul(windows.window.saturating_add(1)).and_then(|end| self.start.checked_add(end));
+            windows.turn = end.unwrap_or(now);
+            windows.find_next = now;
+        }
     }
 
     /// The number of the window that `now` is in.
@@ -157,17 +163,16 @@ impl Latencies {
 }
 
 impl Windows {
-    /// Empties what has left the window; true if that is anything. A time that lies back counts as the present.
-    fn move_to(&mut self, window: u32) -> bool {
+    /// Empties what has left the window. A time that lies back counts as the present.
+    fn move_to(&mut self, window: u32) {
         if window <= self.window {
-            return false;
+            return;
         }
         if window - self.window > 1 {
             self.counts[index(window - 1)].clear();
         }
         self.counts[index(window)].clear();
         self.window = window;
-        true
     }
 
     fn each(&mut self, count: impl Fn(&mut Counts)) {

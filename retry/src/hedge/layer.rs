@@ -42,7 +42,7 @@ use tower_layer::Layer;
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Clone)]
+#[derive(Clone, Copy)]
 #[must_use]
 pub struct HedgeLayer<R = Cloned, C = AnyError, B = NoBudget, H = Arc<Hedging>> {
     hedging: H,

@@ -28,6 +28,7 @@ use tower_service::Service;
 /// # Panics
 ///
 /// `call` panics where that of the inner service does. A panic of one attempt goes on to the caller, and ends the others.
+#[derive(Clone, Copy)]
 pub struct Hedge<S, R = Cloned, C = AnyError, B = NoBudget, H = Arc<Hedging>> {
     inner: S,
     hedging: H,
@@ -93,18 +94,6 @@ where
         let next = kept.map(|kept| Resend::new(self.inner.clone(), self.repeat.clone(), kept));
         let (hedging, classify, budget) = (self.hedging.clone(), self.classify.clone(), self.budget.clone());
         HedgeFuture::new(Race::new(hedging, classify, budget, first, next))
-    }
-}
-
-impl<S: Clone, R: Clone, C: Clone, B: Clone, H: Clone> Clone for Hedge<S, R, C, B, H> {
-    fn clone(&self) -> Self {
-        Self {
-            inner: self.inner.clone(),
-            hedging: self.hedging.clone(),
-            repeat: self.repeat.clone(),
-            classify: self.classify.clone(),
-            budget: self.budget.clone(),
-        }
     }
 }
 
