@@ -2,7 +2,14 @@
 
 use mainstay_circuit_breaker::Clock;
 use mainstay_core::Now;
-use std::{fmt, hint::black_box, sync::Barrier, thread, time::Duration};
+use std::{
+    fmt,
+    hint::black_box,
+    sync::{Barrier, LazyLock},
+    thread,
+    time::Duration,
+};
+use tokio::runtime::{Builder, Runtime};
 
 /// Makes as many calls as it is told.
 pub type Runner = Box<dyn FnMut(u64) + Send>;
@@ -24,6 +31,45 @@ impl Case {
             let mut call = start();
             let run = move |calls| (0..calls).for_each(|number| call(black_box(number)));
             Box::new(run) as Runner
+        };
+        Self { name: name.into(), runner: Box::new(runner) }
+    }
+
+    /// The same case in a runtime, for calls that make timers. Nobody drives them, so no call may wait for one.
+    #[must_use]
+    pub fn in_runtime(self) -> Self {
+        let Self { name, runner } = self;
+        let runner = move || {
+            let mut run = {
+                let _context = runtime().enter();
+                runner()
+            };
+            Box::new(move |calls| {
+                let _context = runtime().enter();
+                run(calls);
+            }) as Runner
+        };
+        Self { name, runner: Box::new(runner) }
+    }
+
+    /// Like [`new`](Self::new), but each call is awaited in a runtime, which each loop has for itself and which drives timers.
+    pub fn awaited<F>(name: impl Into<String>, start: impl Fn() -> F + 'static) -> Self
+    where
+        F: AsyncFnMut(u64) + Send + 'static,
+    {
+        let runner = move || {
+            let runtime = new_runtime();
+            let mut call = {
+                let _context = runtime.enter();
+                start()
+            };
+            Box::new(move |calls| {
+                runtime.block_on(async {
+                    for number in 0..calls {
+                        call(black_box(number)).await;
+                    }
+                });
+            }) as Runner
         };
         Self { name: name.into(), runner: Box::new(runner) }
     }
@@ -64,6 +110,16 @@ pub fn time(run: &mut Runner, calls: u64) -> Duration {
     let start = Clock.now();
     run(calls);
     Clock.now().duration_since(start)
+}
+
+/// The runtime in which calls are made that nobody awaits.
+pub fn runtime() -> &'static Runtime {
+    static RUNTIME: LazyLock<Runtime> = LazyLock::new(new_runtime);
+    &RUNTIME
+}
+
+fn new_runtime() -> Runtime {
+    Builder::new_current_thread().enable_time().build().expect("a runtime")
 }
 
 impl fmt::Debug for Case {

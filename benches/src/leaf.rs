@@ -4,8 +4,8 @@ use crate::Case;
 use mainstay_core::Error;
 use std::{
     error, fmt,
-    future::{Future, Ready, ready},
-    pin::pin,
+    future::{Future, Ready, poll_fn, ready},
+    pin::{Pin, pin},
     task::{Context, Poll, Waker},
 };
 use tower_service::Service;
@@ -13,6 +13,17 @@ use tower_service::Service;
 /// Answers each request with itself, at once.
 #[derive(Clone, Copy, Debug)]
 pub struct Leaf;
+
+/// Answers each request with itself, when it is asked a second time.
+#[derive(Clone, Copy, Debug)]
+pub struct PendingLeaf;
+
+/// The answer of [`PendingLeaf`].
+#[derive(Debug)]
+pub struct PendingOnce {
+    request: u64,
+    asked: bool,
+}
 
 /// The error that [`Leaf`] could answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +40,33 @@ impl Service<u64> for Leaf {
 
     fn call(&mut self, request: u64) -> Self::Future {
         ready(Ok(request))
+    }
+}
+
+impl Service<u64> for PendingLeaf {
+    type Response = u64;
+    type Error = Error<Failed>;
+    type Future = PendingOnce;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: u64) -> Self::Future {
+        PendingOnce { request, asked: false }
+    }
+}
+
+impl Future for PendingOnce {
+    type Output = Result<u64, Error<Failed>>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if self.asked {
+            return Poll::Ready(Ok(self.request));
+        }
+        self.asked = true;
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 }
 
@@ -51,10 +89,29 @@ pub fn call<S: Service<u64>>(service: &mut S, request: u64) -> Poll<Result<S::Re
     }
 }
 
+/// Makes one call and awaits it.
+///
+/// # Errors
+///
+/// The error of the service.
+#[inline]
+pub async fn call_awaited<S: Service<u64>>(service: &mut S, request: u64) -> Result<S::Response, S::Error> {
+    poll_fn(|cx| service.poll_ready(cx)).await?;
+    service.call(request).await
+}
+
 /// The service alone: what to subtract from the others.
 pub fn bare() -> Case {
     Case::new("bare", || {
         let mut service = Leaf;
         move |number| assert_eq!(call(&mut service, number), Poll::Ready(Ok(number)))
+    })
+}
+
+/// The service alone where it is pending once and awaited: what to subtract from the others like that.
+pub fn bare_awaited() -> Case {
+    Case::awaited("bare_awaited", || {
+        let mut service = PendingLeaf;
+        async move |number| assert_eq!(call_awaited(&mut service, number).await, Ok(number))
     })
 }

@@ -10,6 +10,6 @@ pub mod circuit_breaker;
 mod leaf;
 
 pub use self::{
-    case::{Case, Runner, time},
-    leaf::{Failed, Leaf, bare, call},
+    case::{Case, Runner, runtime, time},
+    leaf::{Failed, Leaf, PendingLeaf, PendingOnce, bare, bare_awaited, call, call_awaited},
 };

@@ -1,9 +1,10 @@
-//! The circuit breaker beside other crates: the same calls, the same loop, the same checks.
+//! Beside other crates: the same calls, the same loop, the same checks. Here the circuit breaker, in [`attempts`] the others.
 //!
 //! Each crate is used as its own documentation shows it, with the settings of ours where it has them: five failures in a row,
 //! half of the last hundred calls, half of the calls of ten seconds, at least twenty of them. Whoever is open stays open for a
 //! day.
 
+pub mod attempts;
 mod failsafe;
 mod mainstay;
 mod recloser;

@@ -1,13 +1,13 @@
 //! What each call allocates. `cargo test --release -- --nocapture` prints the table.
 
-use mainstay_peers::cases;
+use mainstay_peers::{attempts, cases};
 
 const CALLS: u64 = 1_000;
 
 #[test]
 #[expect(clippy::cast_precision_loss, reason = "small numbers")]
 fn ours_allocate_nothing() {
-    for case in cases() {
+    for case in cases().into_iter().chain(attempts::cases()) {
         let mut run = case.runner();
         // Whoever makes something at the first call has made it.
         run(2 * CALLS);
