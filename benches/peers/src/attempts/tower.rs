@@ -1,6 +1,7 @@
 //! The crate `tower`.
 
 use super::{ATTEMPTS, BASE, PATIENCE, at_once};
+use crate::DAY;
 use mainstay_benches::{Case, Leaf, PendingLeaf, call, call_awaited};
 use std::{
     future::{Ready, ready},
@@ -131,9 +132,11 @@ fn timeout_awaited() -> Case {
     })
 }
 
+/// It judges by the latencies of the last period, so these stay as they are for a day.
 fn hedged(name: &str, min_data_points: u64) -> Case {
+    let latencies: Vec<u64> = (1..=100).collect();
     Case::new(name, move || {
-        let mut service = Hedge::new(Leaf, Always, min_data_points, 0.95, PATIENCE);
+        let mut service = Hedge::new_with_mock_latencies(Leaf, Always, min_data_points, 0.95, DAY, &latencies);
         move |number| assert!(matches!(call(&mut service, number), Poll::Ready(Ok(answer)) if answer == number))
     })
     .in_runtime()
