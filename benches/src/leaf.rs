@@ -100,6 +100,17 @@ pub async fn call_awaited<S: Service<u64>>(service: &mut S, request: u64) -> Res
     service.call(request).await
 }
 
+/// Calls to a service that answers each request with itself, at once.
+pub fn at_once<S>(name: impl Into<String>, service: S) -> Case
+where
+    S: Service<u64, Response = u64> + Clone + Send + 'static,
+{
+    Case::new(name, move || {
+        let mut service = service.clone();
+        move |number| assert!(matches!(call(&mut service, number), Poll::Ready(Ok(answer)) if answer == number))
+    })
+}
+
 /// The service alone: what to subtract from the others.
 pub fn bare() -> Case {
     Case::new("bare", || {

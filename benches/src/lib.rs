@@ -5,11 +5,12 @@
 
 #![allow(clippy::missing_panics_doc, reason = "every case panics at a wrong answer: that is its check")]
 
+pub mod attempts;
 mod case;
 pub mod circuit_breaker;
 mod leaf;
 
 pub use self::{
     case::{Case, Runner, runtime, time},
-    leaf::{Failed, Leaf, PendingLeaf, PendingOnce, bare, bare_awaited, call, call_awaited},
+    leaf::{Failed, Leaf, PendingLeaf, PendingOnce, at_once, bare, bare_awaited, call, call_awaited},
 };

@@ -2,11 +2,11 @@
 //!
 //! Without arguments: the names of the cases. With a name and a number: so many calls of that case.
 
-use mainstay_benches::{bare, circuit_breaker};
+use mainstay_benches::{attempts, bare, bare_awaited, circuit_breaker};
 use std::{env, process::ExitCode};
 
 fn main() -> ExitCode {
-    let mut cases = [bare()].into_iter().chain(circuit_breaker::cases());
+    let mut cases = [bare(), bare_awaited()].into_iter().chain(circuit_breaker::cases()).chain(attempts::cases());
     let mut arguments = env::args().skip(1);
     let Some(name) = arguments.next() else {
         cases.for_each(|case| println!("{}", case.name()));

@@ -10,9 +10,8 @@ mod tokio_retry;
 mod tower;
 mod tower_resilience;
 
-use mainstay_benches::{Case, bare, bare_awaited, call};
-use std::{task::Poll, time::Duration};
-use tower_service::Service;
+use mainstay_benches::{Case, bare, bare_awaited};
+use std::time::Duration;
 
 /// How many times a request is sent at most.
 const ATTEMPTS: u32 = 3;
@@ -64,17 +63,6 @@ pub fn shared_cases() -> Vec<Case> {
     let left_out =
         |case: &Case| group(case).ends_with("awaited") || alone.iter().any(|alone| case.name().starts_with(alone));
     cases().into_iter().filter(|case| !left_out(case)).collect()
-}
-
-/// A service that answers at once.
-fn at_once<S>(name: &str, service: S) -> Case
-where
-    S: Service<u64, Response = u64> + Clone + Send + 'static,
-{
-    Case::new(name, move || {
-        let mut service = service.clone();
-        move |number| assert!(matches!(call(&mut service, number), Poll::Ready(Ok(answer)) if answer == number))
-    })
 }
 
 fn group(case: &Case) -> &str {

@@ -1,9 +1,9 @@
 //! The crate `seatbelt`: layers for tower and for its own service trait. It has no budget, and its hedges wait a fixed time.
 
-use super::{ATTEMPTS, BASE, HEDGE_AFTER, INSTEAD, PATIENCE, at_once};
+use super::{ATTEMPTS, BASE, HEDGE_AFTER, INSTEAD, PATIENCE};
 use crate::{poll_once, seatbelt_layer};
 use layered::Execute;
-use mainstay_benches::{Case, Failed, Leaf, PendingLeaf, call_awaited, runtime};
+use mainstay_benches::{Case, Failed, Leaf, PendingLeaf, at_once, call_awaited, runtime};
 use mainstay_core::{Error, TimedOut};
 use seatbelt::{
     RecoveryInfo, ResilienceContext,

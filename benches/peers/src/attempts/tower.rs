@@ -1,8 +1,8 @@
 //! The crate `tower`.
 
-use super::{ATTEMPTS, BASE, PATIENCE, at_once};
+use super::{ATTEMPTS, BASE, PATIENCE};
 use crate::DAY;
-use mainstay_benches::{Case, Leaf, PendingLeaf, call, call_awaited};
+use mainstay_benches::{Case, Leaf, PendingLeaf, at_once, call, call_awaited};
 use std::{
     future::{Ready, ready},
     sync::Arc,

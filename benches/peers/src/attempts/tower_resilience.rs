@@ -1,8 +1,8 @@
 //! The crates `tower-resilience-retry`, `-timelimiter`, `-hedge` and `-fallback`.
 
-use super::{ATTEMPTS, BASE, HEDGE_AFTER, INSTEAD, PATIENCE, at_once};
+use super::{ATTEMPTS, BASE, HEDGE_AFTER, INSTEAD, PATIENCE};
 use crate::{call_again, tower_resilience_builder};
-use mainstay_benches::{Case, Failed, Leaf, PendingLeaf, call_awaited};
+use mainstay_benches::{Case, Failed, Leaf, PendingLeaf, at_once, call_awaited};
 use mainstay_core::Error;
 use tower_layer::Layer;
 use tower_resilience_fallback::FallbackLayer;

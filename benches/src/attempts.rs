@@ -1,0 +1,124 @@
+//! The cases of retry, hedge, timeout and fallback. Every first attempt succeeds: what is measured is what the healthy calls pay.
+
+use crate::{Case, Failed, Leaf, at_once};
+use mainstay_core::{Attempt, lift};
+use mainstay_retry::{Backoff, Budget, BudgetConfig, Clock, Config, Pay, Retries, RetryLayer};
+use std::{
+    future::{Future, ready},
+    hint::black_box,
+    pin::pin,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+use tower_layer::Layer;
+
+/// By reference, as layers and without tower.
+pub fn cases() -> Vec<Case> {
+    let mut cases = retry_cases();
+    cases.extend(budget_cases());
+    cases
+}
+
+/// Those of [`cases`] where several threads meet at one budget or at the same latencies, and as the yardstick the plain retry,
+/// where they share nothing.
+pub fn shared_cases() -> Vec<Case> {
+    let shared = ["retry/layer", "retry_budget", "retry_earning", "budget"];
+    cases().into_iter().filter(|case| shared.iter().any(|shared| case.name().starts_with(shared))).collect()
+}
+
+fn retry_cases() -> Vec<Case> {
+    vec![
+        at_once("retry/layer", retry().layer(Leaf)),
+        at_once("retry/layer_deadline", deadline().layer(Leaf)),
+        without_tower("retry/call", Retries::new(config()).expect("every setting is in its range")),
+        at_once("retry_budget/layer", retry().budget(Arc::new(full())).layer(Leaf)),
+        at_once("retry_budget/layer_static", retry().budget(leak(full())).layer(Leaf)),
+        at_once("retry_earning/layer", retry().budget(Arc::new(earning())).layer(Leaf)),
+        at_once("retry_earning/layer_static", retry().budget(leak(earning())).layer(Leaf)),
+        backoff("retry_backoff/exponential", Backoff::default()),
+    ]
+}
+
+/// At most three attempts; the backoff doubles from 100 ms.
+pub fn retry() -> RetryLayer {
+    RetryLayer::new(config()).expect("every setting is in its range")
+}
+
+fn deadline() -> RetryLayer {
+    RetryLayer::new(config().deadline(Duration::from_secs(10))).expect("every setting is in its range")
+}
+
+fn config() -> Config {
+    Config::default().max_attempts(3).backoff(Backoff::exponential(Duration::from_millis(100)))
+}
+
+/// A budget of a tenth of the calls that has all that it can save, as that of a healthy service has.
+pub fn full() -> Budget {
+    Budget::new(BudgetConfig::default().ratio(0.1)).expect("every setting is in its range")
+}
+
+/// The same budget, when each call still earns something: it never fills.
+pub fn earning() -> Budget {
+    Budget::new(BudgetConfig::default().ratio(0.1).initial(0).cap(u32::MAX)).expect("every setting is in its range")
+}
+
+/// A future that is tried, without tower.
+fn without_tower(name: &str, retries: Retries) -> Case {
+    Case::new(name, move || {
+        let retries = retries.clone();
+        move |number| {
+            let work = |_: Attempt| lift(ready(Ok::<_, Failed>(number)));
+            let future = pin!(retries.call(work));
+            let answer = future.poll(&mut Context::from_waker(Waker::noop()));
+            assert_eq!(answer, Poll::Ready(Ok(number)));
+        }
+    })
+}
+
+/// One wait is computed.
+fn backoff(name: &str, backoff: Backoff) -> Case {
+    Case::new(name, move || {
+        move |number| {
+            let draw = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            let wait = black_box(backoff).delay(2, Duration::ZERO, draw);
+            assert!(wait <= Duration::from_millis(400));
+        }
+    })
+}
+
+/// The budget by reference.
+fn budget_cases() -> Vec<Case> {
+    let reserve = || {
+        let config = BudgetConfig::default().ratio(0.1).reserve_rate(1.0);
+        leak(Budget::new(config).expect("every setting is in its range"))
+    };
+    vec![
+        deposit("budget/deposit_full", leak(full())),
+        deposit("budget/deposit_earning", leak(earning())),
+        charge("budget/charge", leak(full())),
+        charge("budget/charge_reserve", reserve()),
+        refused("budget/exhausted", leak(empty())),
+    ]
+}
+
+fn empty() -> Budget {
+    Budget::new(BudgetConfig::default().ratio(0.0).initial(0)).expect("every setting is in its range")
+}
+
+fn deposit(name: &str, budget: &'static Budget) -> Case {
+    Case::new(name, move || move |_| budget.deposit())
+}
+
+/// A token is taken and given back.
+fn charge(name: &str, budget: &'static Budget) -> Case {
+    Case::new(name, move || move |_| drop(budget.charge().expect("what was taken is back")))
+}
+
+fn refused(name: &str, budget: &'static Budget) -> Case {
+    Case::new(name, move || move |_| assert!(budget.withdraw(Clock).is_none()))
+}
+
+fn leak(budget: Budget) -> &'static Budget {
+    Box::leak(Box::new(budget))
+}
