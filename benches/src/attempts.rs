@@ -1,29 +1,35 @@
 //! The cases of retry, hedge, timeout and fallback. Every first attempt succeeds: what is measured is what the healthy calls pay.
 
 use crate::{Case, Failed, Leaf, at_once};
-use mainstay_core::{Attempt, lift};
-use mainstay_retry::{Backoff, Budget, BudgetConfig, Clock, Config, Pay, Retries, RetryLayer};
+use mainstay_core::{Attempt, Now, lift};
+use mainstay_retry::{
+    Backoff, Budget, BudgetConfig, Clock, Config, HedgeConfig, HedgeDelay, HedgeLayer, Hedging, Pay, Percentile,
+    Retries, RetryLayer,
+};
 use std::{
     future::{Future, ready},
     hint::black_box,
+    ops::Deref,
     pin::pin,
     sync::Arc,
     task::{Context, Poll, Waker},
     time::Duration,
 };
 use tower_layer::Layer;
+use tower_service::Service;
 
 /// By reference, as layers and without tower.
 pub fn cases() -> Vec<Case> {
     let mut cases = retry_cases();
     cases.extend(budget_cases());
+    cases.extend(hedge_cases());
     cases
 }
 
 /// Those of [`cases`] where several threads meet at one budget or at the same latencies, and as the yardstick the plain retry,
 /// where they share nothing.
 pub fn shared_cases() -> Vec<Case> {
-    let shared = ["retry/layer", "retry_budget", "retry_earning", "budget"];
+    let shared = ["retry/layer", "retry_budget", "retry_earning", "budget", "hedge/layer", "hedge_percentile"];
     cases().into_iter().filter(|case| shared.iter().any(|shared| case.name().starts_with(shared))).collect()
 }
 
@@ -119,6 +125,64 @@ fn refused(name: &str, budget: &'static Budget) -> Case {
     Case::new(name, move || move |_| assert!(budget.withdraw(Clock).is_none()))
 }
 
-fn leak(budget: Budget) -> &'static Budget {
-    Box::leak(Box::new(budget))
+/// The request is idempotent, or it would not be hedged; the hedge never starts.
+fn hedge_cases() -> Vec<Case> {
+    vec![
+        at_once("hedge/layer", hedged(Arc::new(fixed()))),
+        at_once("hedge/layer_static", hedged(leak(fixed()))),
+        at_once("hedge/layer_not_idempotent", HedgeLayer::with_hedging(Arc::new(fixed())).layer(Leaf)),
+        hedge_without_tower("hedge/call", leak(fixed())),
+        at_once("hedge_percentile/layer", hedged(Arc::new(percentile()))),
+        at_once("hedge_percentile/layer_static", hedged(leak(percentile()))),
+        hedge_without_tower("hedge_percentile/call", leak(percentile())),
+        record("hedge_percentile/record", leak(percentile())),
+    ]
+}
+
+/// One hedge, after 100 ms.
+pub fn fixed() -> Hedging {
+    hedging(Duration::from_millis(100))
+}
+
+/// One hedge, after the 95th percentile of the latencies; there are enough of them, from 1 to 100 ms, to begin with.
+pub fn percentile() -> Hedging {
+    let hedging = hedging(Percentile::new(0.95));
+    let latencies = hedging.latencies().expect("they are measured");
+    (1..=1_000).for_each(|number| latencies.record(Duration::from_micros(number * 100), Clock.now()));
+    hedging
+}
+
+fn hedging(delay: impl Into<HedgeDelay>) -> Hedging {
+    Hedging::new(HedgeConfig::default().delay(delay)).expect("every setting is in its range")
+}
+
+/// A service whose requests are all hedged.
+pub fn hedged<H>(hedging: H) -> impl Service<u64, Response = u64> + Clone + Send + 'static
+where
+    H: Deref<Target = Hedging> + Clone + Send + 'static,
+{
+    HedgeLayer::with_hedging(hedging).idempotent().layer(Leaf)
+}
+
+fn hedge_without_tower(name: &str, hedging: &'static Hedging) -> Case {
+    Case::new(name, move || {
+        move |number| {
+            let future = pin!(hedging.call(|_: Attempt| lift(ready(Ok::<_, Failed>(number)))));
+            let answer = future.poll(&mut Context::from_waker(Waker::noop()));
+            assert_eq!(answer, Poll::Ready(Ok(number)));
+        }
+    })
+}
+
+/// A latency is recorded by hand, at a time that is known.
+fn record(name: &str, hedging: &'static Hedging) -> Case {
+    let latencies = hedging.latencies().expect("they are measured");
+    Case::new(name, move || {
+        let now = Clock.now();
+        move |number| latencies.record(Duration::from_micros(number % 100_000), now)
+    })
+}
+
+fn leak<T>(value: T) -> &'static T {
+    Box::leak(Box::new(value))
 }
