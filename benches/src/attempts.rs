@@ -37,7 +37,7 @@ fn retry_cases() -> Vec<Case> {
     vec![
         at_once("retry/layer", retry().layer(Leaf)),
         at_once("retry/layer_deadline", deadline().layer(Leaf)),
-        without_tower("retry/call", Retries::new(config()).expect("every setting is in its range")),
+        without_tower("retry/call", retries()),
         at_once("retry_budget/layer", retry().budget(Arc::new(full())).layer(Leaf)),
         at_once("retry_budget/layer_static", retry().budget(leak(full())).layer(Leaf)),
         at_once("retry_earning/layer", retry().budget(Arc::new(earning())).layer(Leaf)),
@@ -49,6 +49,11 @@ fn retry_cases() -> Vec<Case> {
 /// At most three attempts; the backoff doubles from 100 ms.
 pub fn retry() -> RetryLayer {
     RetryLayer::new(config()).expect("every setting is in its range")
+}
+
+/// The same without tower.
+pub fn retries() -> Retries {
+    Retries::new(config()).expect("every setting is in its range")
 }
 
 fn deadline() -> RetryLayer {
@@ -70,7 +75,7 @@ pub fn earning() -> Budget {
 }
 
 /// A future that is tried, without tower.
-fn without_tower(name: &str, retries: Retries) -> Case {
+pub fn without_tower(name: &str, retries: Retries) -> Case {
     Case::new(name, move || {
         let retries = retries.clone();
         move |number| {
@@ -164,7 +169,8 @@ where
     HedgeLayer::with_hedging(hedging).idempotent().layer(Leaf)
 }
 
-fn hedge_without_tower(name: &str, hedging: &'static Hedging) -> Case {
+/// A future that is hedged, without tower.
+pub fn hedge_without_tower(name: &str, hedging: &'static Hedging) -> Case {
     Case::new(name, move || {
         move |number| {
             let future = pin!(hedging.call(|_: Attempt| lift(ready(Ok::<_, Failed>(number)))));
@@ -183,6 +189,7 @@ fn record(name: &str, hedging: &'static Hedging) -> Case {
     })
 }
 
-fn leak<T>(value: T) -> &'static T {
+/// A handle that costs nothing.
+pub fn leak<T>(value: T) -> &'static T {
     Box::leak(Box::new(value))
 }

@@ -5,6 +5,7 @@
 //! succeeds, so nothing is ever sent again: what is measured is what the healthy calls pay.
 
 mod backon;
+mod mainstay;
 mod seatbelt;
 mod tokio_retry;
 mod tower;
@@ -47,7 +48,14 @@ const GROUPS: [&str; 12] = [
 /// All cases for one thread, by what is measured. In those whose names say so, each call is pending once and awaited in a
 /// runtime; the others answer at once.
 pub fn cases() -> Vec<Case> {
-    let crates = [tower::cases(), tower_resilience::cases(), seatbelt::cases(), backon::cases(), tokio_retry::cases()];
+    let crates = [
+        mainstay::cases(),
+        tower::cases(),
+        tower_resilience::cases(),
+        seatbelt::cases(),
+        backon::cases(),
+        tokio_retry::cases(),
+    ];
     let bare = [bare(), bare_awaited()];
     let mut cases: Vec<_> = bare.into_iter().chain(crates.into_iter().flatten()).collect();
     cases.sort_by_key(|case| GROUPS.iter().position(|known| *known == group(case)));
