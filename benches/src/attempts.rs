@@ -1,13 +1,16 @@
 //! The cases of retry, hedge, timeout and fallback. Every first attempt succeeds: what is measured is what the healthy calls pay.
 
-use crate::{Case, Failed, Leaf, at_once};
-use mainstay_core::{Attempt, Now, lift};
+use crate::{Case, Failed, Leaf, at_once, call};
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body_util::Empty;
+use mainstay_core::{Attempt, Error, Now, lift};
 use mainstay_retry::{
     Backoff, Budget, BudgetConfig, Clock, Config, HedgeConfig, HedgeDelay, HedgeLayer, Hedging, Pay, Percentile,
     Retries, RetryLayer,
 };
 use std::{
-    future::{Future, ready},
+    future::{Future, Ready, ready},
     hint::black_box,
     ops::Deref,
     pin::pin,
@@ -21,6 +24,7 @@ use tower_service::Service;
 /// By reference, as layers and without tower.
 pub fn cases() -> Vec<Case> {
     let mut cases = retry_cases();
+    cases.extend(http_cases());
     cases.extend(budget_cases());
     cases.extend(hedge_cases());
     cases
@@ -94,6 +98,50 @@ fn backoff(name: &str, backoff: Backoff) -> Case {
             let draw = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
             let wait = black_box(backoff).delay(2, Duration::ZERO, draw);
             assert!(wait <= Duration::from_millis(400));
+        }
+    })
+}
+
+/// A `GET` with three headers and no body; without retry, what to subtract.
+fn http_cases() -> [Case; 2] {
+    let layer = RetryLayer::http(config()).expect("every setting is in its range");
+    [http("retry_http/bare", HttpLeaf), http("retry_http/layer", layer.layer(HttpLeaf))]
+}
+
+/// Answers each request with 200, at once.
+#[derive(Clone, Copy, Debug)]
+struct HttpLeaf;
+
+impl<B> Service<Request<B>> for HttpLeaf {
+    type Response = Response<()>;
+    type Error = Error<Failed>;
+    type Future = Ready<Result<Self::Response, Self::Error>>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        assert_eq!(request.headers().len(), 3);
+        ready(Ok(Response::new(())))
+    }
+}
+
+fn http<S>(name: &str, service: S) -> Case
+where
+    S: Service<Request<Empty<Bytes>>, Response = Response<()>> + Clone + Send + 'static,
+{
+    let request = Request::get("/stock/espresso")
+        .header("accept", "application/json")
+        .header("host", "catalog.example.com")
+        .header("user-agent", "bench")
+        .body(Empty::new())
+        .expect("a request");
+    Case::new(name, move || {
+        let (mut service, request) = (service.clone(), request.clone());
+        move |_| {
+            let answer = call(&mut service, request.clone());
+            assert!(matches!(answer, Poll::Ready(Ok(response)) if response.status() == StatusCode::OK));
         }
     })
 }

@@ -80,7 +80,7 @@ impl error::Error for Failed {}
 
 /// Makes one call without a runtime: readiness, the call, one poll.
 #[inline]
-pub fn call<S: Service<u64>>(service: &mut S, request: u64) -> Poll<Result<S::Response, S::Error>> {
+pub fn call<S: Service<R>, R>(service: &mut S, request: R) -> Poll<Result<S::Response, S::Error>> {
     let mut cx = Context::from_waker(Waker::noop());
     match service.poll_ready(&mut cx) {
         Poll::Ready(Ok(())) => pin!(service.call(request)).poll(&mut cx),
