@@ -21,11 +21,9 @@ fn extremes_work_or_are_refused() {
         assert!(TimeoutLayer::new(config(time)).is_ok(), "{time:?}");
     }
     let long: &'static str = "x".repeat(129).leak();
-    for (bad, field) in [
-        (config(Duration::ZERO), "timeout"),
-        (config(ms(1)).name(""), "name"),
-        (config(ms(1)).name(long), "name"),
-    ] {
+    for (bad, field) in
+        [(config(Duration::ZERO), "timeout"), (config(ms(1)).name(""), "name"), (config(ms(1)).name(long), "name")]
+    {
         assert_eq!(TimeoutLayer::new(bad).unwrap_err().field(), field);
         assert_eq!(TimeoutLayer::with_deadlines(bad, InMeta).unwrap_err().field(), field);
     }

@@ -76,6 +76,7 @@ mod http_stack {
         response
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "`map_response` gives it away")]
     fn reply(response: Response<()>) -> Reply {
         *response.extensions().get().expect("every response carries its reply")
     }

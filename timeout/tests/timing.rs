@@ -186,7 +186,15 @@ async fn a_panic_of_the_inner_future_goes_on_to_the_caller() {
 #[tokio::test(start_paused = true)]
 async fn what_the_clock_cannot_count_is_for_ever() {
     let most = longest();
-    for time in [Duration::MAX, Duration::MAX / 2, most + NANO, most, most - ms(1), most - ms(2), Duration::from_hours(1 << 30)] {
+    for time in [
+        Duration::MAX,
+        Duration::MAX / 2,
+        most + NANO,
+        most,
+        most.saturating_sub(ms(1)),
+        most.saturating_sub(ms(2)),
+        Duration::from_hours(1 << 30),
+    ] {
         let leaf = Leaf::default();
         let mut call = task::spawn(call(&leaf, time));
         assert_pending!(call.poll());
@@ -199,12 +207,12 @@ async fn what_the_clock_cannot_count_is_for_ever() {
 /// The longest time that can be added to now.
 fn longest() -> Duration {
     let now = tokio::time::Instant::now();
-    let (mut fits, mut too_far) = (Duration::ZERO, Duration::MAX);
-    while too_far - fits > NANO {
-        let middle = fits + (too_far - fits) / 2;
-        if now.checked_add(middle).is_some() { fits = middle } else { too_far = middle }
-    }
-    fits
+    let seconds = (0..64).rev().map(|bit| Duration::from_secs(1 << bit));
+    let nanos = (0..30).rev().map(|bit| Duration::from_nanos(1 << bit));
+    seconds.chain(nanos).fold(Duration::ZERO, |sum, step| match sum.checked_add(step) {
+        Some(more) if now.checked_add(more).is_some() => more,
+        _ => sum,
+    })
 }
 
 #[tokio::test(start_paused = true)]

@@ -94,7 +94,7 @@ mod tests {
 
     const MILLI: Duration = Duration::from_millis(1);
 
-    fn headers(name: HeaderName, values: &[&[u8]]) -> HeaderMap {
+    fn headers(name: &HeaderName, values: &[&[u8]]) -> HeaderMap {
         let value = |value: &&[u8]| HeaderValue::from_bytes(value).ok().map(|value| (name.clone(), value));
         values.iter().filter_map(value).collect()
     }
@@ -119,13 +119,15 @@ mod tests {
 
     #[test]
     fn junk_is_ignored() {
-        for text in ["", "S", "1", "1s", "1h", "1 S", " 1S", "1S ", "+1S", "-1S", "1.5S", "100000000S", "1SS", "\u{661}S"] {
+        for text in
+            ["", "S", "1", "1s", "1h", "1 S", " 1S", "1S ", "+1S", "-1S", "1.5S", "100000000S", "1SS", "\u{661}S"]
+        {
             assert_eq!(read_grpc(text.as_bytes()), None, "{text:?}");
         }
         for text in ["", " ", "1ms", "-1", "+1", "1.5", "1e3", "0x10", "1 000", "\u{661}"] {
             assert_eq!(read_millis(text.as_bytes()), None, "{text:?}");
         }
-        let mixed = headers(GRPC_TIMEOUT, &[b"junk", b"3S", b"\xff\xfe", b"2S"]);
+        let mixed = headers(&GRPC_TIMEOUT, &[b"junk", b"3S", b"\xff\xfe", b"2S"]);
         assert_eq!(time_left(&mixed), Some(Duration::from_secs(2)));
         assert_eq!(time_left(&HeaderMap::new()), None);
     }
@@ -167,7 +169,7 @@ mod tests {
         fn nothing_panics(bytes in prop::collection::vec(any::<u8>(), 0..30), text in "[0-9]{0,25}[HMSmunx]?") {
             for bytes in [&bytes[..], text.as_bytes()] {
                 let (grpc, millis) = (read_grpc(bytes), read_millis(bytes));
-                let all = headers(GRPC_TIMEOUT, &[bytes]);
+                let all = headers(&GRPC_TIMEOUT, &[bytes]);
                 prop_assert!(time_left(&all).is_none_or(|time| Some(time) == grpc));
                 prop_assert!(grpc.is_none() || millis.is_none());
             }
