@@ -25,7 +25,7 @@ fn now() -> Instant {
 
 /// Answers what is left of the deadline in microseconds, or never on `/hang`.
 fn router(started: &Arc<AtomicU32>) -> Router {
-    let (started, hung) = (Arc::clone(started), Arc::clone(started));
+    let (started, also_started) = (Arc::clone(started), Arc::clone(started));
     let left = move |request: Request| {
         started.fetch_add(1, Ordering::Relaxed);
         let deadline: Option<Deadline> = request.meta();
@@ -33,7 +33,7 @@ fn router(started: &Arc<AtomicU32>) -> Router {
         async move { left.unwrap_or_default() }
     };
     let hang = move || {
-        hung.fetch_add(1, Ordering::Relaxed);
+        also_started.fetch_add(1, Ordering::Relaxed);
         pending::<&'static str>()
     };
     let stack = ServiceBuilder::new()
