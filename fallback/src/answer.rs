@@ -15,7 +15,7 @@ pub trait Answer<Res, E>: Synchronous {
     fn answer(self, failed: Result<Res, E>) -> Result<Res, E>;
 }
 
-/// Marks the types that are [`Answer`]s, whatever the call.
+/// Marks the types that are [`Answer`]s, whatever the call; so the compiler tells them from [`Other`](crate::Other).
 pub trait Synchronous {}
 
 /// Answers with a value, which is cloned when it is needed.

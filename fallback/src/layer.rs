@@ -99,7 +99,7 @@ impl<T> FallbackLayer<Other<T>> {
     }
 }
 
-impl<T> FallbackLayer<Other<T>> {
+impl<T, K, W, O> FallbackLayer<Other<T, K>, W, O> {
     /// Asks with what `keep` keeps of a request, before that is handed on; `None` if its call shall not fall back.
     ///
     /// ```
@@ -127,9 +127,9 @@ impl<T> FallbackLayer<Other<T>> {
     /// assert!(shop.oneshot(Query::Order).await.is_err());
     /// # }
     /// ```
-    pub fn keep<Req, Kept, K>(self, keep: K) -> FallbackLayer<Other<T, K>>
+    pub fn keep<Req, Kept, L>(self, keep: L) -> FallbackLayer<Other<T, L>, W, O>
     where
-        K: Fn(&Req) -> Option<Kept>,
+        L: Fn(&Req) -> Option<Kept>,
     {
         FallbackLayer { answer: Other { service: self.answer.service, keep }, rule: self.rule }
     }

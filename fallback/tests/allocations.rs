@@ -7,6 +7,7 @@ use mainstay_core::Error;
 use mainstay_fallback::{FallbackLayer, fallback, fallback_to};
 use std::{
     future::{Ready, ready},
+    ops::RangeInclusive,
     pin::pin,
     task::{Context, Poll, Waker},
 };
@@ -52,8 +53,8 @@ fn ask(service: &mut impl Service<u32, Response = u32, Error = Error<()>>, reque
     }
 }
 
-/// With a recorder there is a look-up.
-const MOST: u64 = if cfg!(feature = "metrics") { 2 * CALLS } else { 0 };
+/// A failed call that is counted looks its counter up.
+const FAILED: RangeInclusive<u64> = if cfg!(feature = "metrics") { 0..=2 * CALLS } else { 0..=0 };
 
 #[test]
 fn the_counter_counts() {
@@ -71,10 +72,10 @@ fn no_form_allocates() {
     assert_eq!(allocations(|| assert_eq!(ask(&mut function, 1), Ok(1))), 0);
     assert_eq!(allocations(|| assert_eq!(ask(&mut on_error, 1), Ok(1))), 0);
     assert_eq!(allocations(|| assert_eq!(ask(&mut other, 1), Ok(1))), 0);
-    assert!(allocations(|| assert_eq!(ask(&mut value, 2), Ok(7))) <= MOST);
-    assert!(allocations(|| assert_eq!(ask(&mut function, 2), Ok(7))) <= MOST);
-    assert!(allocations(|| assert_eq!(ask(&mut on_error, 2), Ok(7))) <= MOST);
-    assert!(allocations(|| assert_eq!(ask(&mut other, 2), Ok(7))) <= MOST);
+    assert!(FAILED.contains(&allocations(|| assert_eq!(ask(&mut value, 2), Ok(7)))));
+    assert!(FAILED.contains(&allocations(|| assert_eq!(ask(&mut function, 2), Ok(7)))));
+    assert!(FAILED.contains(&allocations(|| assert_eq!(ask(&mut on_error, 2), Ok(7)))));
+    assert!(FAILED.contains(&allocations(|| assert_eq!(ask(&mut other, 2), Ok(7)))));
 }
 
 #[test]

@@ -108,8 +108,9 @@ fn an_error_of_its_readiness_is_its_outcome() {
 #[test]
 fn what_is_kept_is_asked_and_what_is_not_does_not_fall_back() {
     let second = Leaf::answering(Ok(7));
-    let layer =
-        FallbackLayer::service(second.clone()).keep(|request: &u32| request.is_multiple_of(2).then(|| request + 100));
+    let layer = FallbackLayer::service(second.clone())
+        .classify(From500)
+        .keep(|request: &u32| request.is_multiple_of(2).then(|| request + 100));
     let ask = |request| task::spawn(layer.clone().layer(Leaf::answering(failed("no"))).call(request)).poll();
     assert_eq!(ask(2), Poll::Ready(Ok(7)));
     assert_eq!(ask(3), Poll::Ready(failed("no")));

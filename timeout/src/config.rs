@@ -96,7 +96,10 @@ impl Config {
             return Err(self.passed());
         }
         let own = self.timeout.and_then(|timeout| now.checked_add(timeout)).map(Deadline::at);
-        Ok(carried.into_iter().chain(own).min())
+        Ok(match (carried, own) {
+            (Some(carried), Some(own)) => Some(carried.earlier(own)),
+            (carried, own) => carried.or(own),
+        })
     }
 
     pub(crate) fn check(&self) -> Result<(), InvalidConfig> {

@@ -10,7 +10,10 @@ use std::{
     task::{Context, Poll},
     time::{Duration, Instant},
 };
-use tokio::time::{Sleep, sleep_until};
+use tokio::{
+    task::coop::{has_budget_remaining, unconstrained},
+    time::{Sleep, sleep_until},
+};
 
 /// The future of [`Timeout`](crate::Timeout) and of [`timeout`](crate::timeout()).
 ///
@@ -105,14 +108,14 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut state = self.project().state;
         match state.as_mut().project() {
-            StateProjected::Started { inner, mut timer, limit, name } => {
-                // First, so that an inner future which uses up tokio's budget at each poll leaves some for the timer.
-                let over = poll_timer(timer.as_mut(), cx);
+            StateProjected::Started { inner, timer, limit, name } => {
+                // At the first poll there is no timer, and a call that is answered then asks for nothing.
+                let had_budget = timer.is_some() && has_budget_remaining();
                 if let Poll::Ready(answer) = inner.poll(cx) {
                     return Poll::Ready(answer);
                 }
                 // Pending: the inner future will wake us, or the timer.
-                if !over && !start_timer(timer, limit, cx) {
+                if !is_over(timer, limit, had_budget, cx) {
                     return Poll::Pending;
                 }
                 let timed_out = TimedOut::new(name, limit.duration());
@@ -131,21 +134,20 @@ where
     }
 }
 
-/// Whether a timer that was started is over.
-fn poll_timer(timer: Pin<&mut Option<Sleep>>, cx: &mut Context<'_>) -> bool {
-    timer.as_pin_mut().is_some_and(|timer| timer.poll(cx).is_ready())
-}
-
-/// Starts the timer if that has not been done; whether it is over at once.
-fn start_timer(mut timer: Pin<&mut Option<Sleep>>, limit: &mut Limit, cx: &mut Context<'_>) -> bool {
-    if timer.is_some() {
-        return false;
-    }
-    timer.set(limit.timer());
+/// Whether the time is over; starts the timer if that has not been done.
+fn is_over(mut timer: Pin<&mut Option<Sleep>>, limit: &mut Limit, had_budget: bool, cx: &mut Context<'_>) -> bool {
     if timer.is_none() {
-        *limit = Limit::Never;
+        timer.set(limit.timer());
     }
-    poll_timer(timer, cx)
+    let Some(timer) = timer.as_pin_mut() else {
+        *limit = Limit::Never;
+        return false;
+    };
+    // An inner future that uses up tokio's budget at each poll must not keep the timer from being asked.
+    if had_budget && !has_budget_remaining() {
+        return Pin::new(&mut unconstrained(timer)).poll(cx).is_ready();
+    }
+    timer.poll(cx).is_ready()
 }
 
 impl<F> fmt::Debug for ResponseFuture<F> {

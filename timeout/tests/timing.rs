@@ -6,6 +6,10 @@ use mainstay_core::Error;
 use std::{
     future::{Future, pending},
     pin::{Pin, pin},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
     task::{Context, Poll, Waker},
     time::Duration,
 };
@@ -162,6 +166,21 @@ async fn an_inner_future_that_uses_up_the_budget_is_ended_too() {
     }
     assert!(call.is_finished());
     assert_eq!(call.await.unwrap(), timed_out(ms(100)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_that_time_out_at_once_let_others_run() {
+    const CALLS: u32 = 10_000;
+    let ended = Arc::new(AtomicU32::new(0));
+    let count = Arc::clone(&ended);
+    tokio::spawn(async move {
+        for _ in 0..CALLS {
+            let _ = mainstay_timeout::timeout("test", Duration::ZERO, pending::<Answer>()).await;
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    });
+    tokio::task::yield_now().await;
+    assert!((1..CALLS).contains(&ended.load(Ordering::Relaxed)), "{ended:?}");
 }
 
 /// Panics in the poll that comes when the time is over.
