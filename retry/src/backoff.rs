@@ -172,31 +172,19 @@ impl Backoff {
     /// assert_eq!(backoff.delay(u32::MAX, Duration::ZERO, u64::MAX), Duration::from_secs(10));
     /// ```
     pub fn delay(&self, retry: u32, previous: Duration, draw: u64) -> Duration {
-        let ceiling = match self.jitter {
-            Jitter::Decorrelated => previous.max(self.shape.first()).saturating_mul(3),
-            _ => self.shape.at(retry).unwrap_or(self.cap),
-        };
-        let longest = ceiling.min(self.cap);
-        let shortest = match self.jitter {
-            Jitter::None => longest,
-            Jitter::Full => Duration::ZERO,
-            Jitter::Equal => longest / 2,
-            Jitter::Decorrelated => self.shape.first(),
-        };
-        between(shortest.max(self.floor), longest.max(self.floor), draw).min(self.cap)
+        Duration::from_nanos(self.waits().wait(retry, nanos(previous), draw))
     }
 
     /// All the waits of one call, one after the other and without end, by a random seed.
     ///
-    /// A backoff that was not checked does not panic either: its cap is above all other settings, and a factor that is no
-    /// number gives the cap.
+    /// A backoff that was not checked does not panic either, and no wait is above its cap.
     pub fn delays(self) -> Delays {
         self.delays_seeded(random_seed())
     }
 
     /// All the waits of one call, the same ones for the same seed.
     pub fn delays_seeded(self, seed: u64) -> Delays {
-        Delays { backoff: self, retry: 0, previous: Duration::ZERO, rng: SmallRng::seed_from_u64(seed) }
+        Delays { waits: self.waits(), retry: 0, previous: 0, rng: SmallRng::seed_from_u64(seed) }
     }
 
     /// Checks every setting.
@@ -222,6 +210,17 @@ impl Backoff {
         Ok(())
     }
 
+    /// The same in whole nanoseconds, small enough to be part of each call.
+    pub(crate) fn waits(&self) -> Waits {
+        let growth = match self.shape {
+            Shape::Constant(_) => Growth::Times(1.0),
+            Shape::Linear(_) => Growth::Linear,
+            Shape::Exponential { factor, .. } => Growth::Times(factor),
+        };
+        let [first, cap, floor] = [self.shape.first(), self.cap, self.floor].map(nanos);
+        Waits { first, growth, cap, floor, jitter: self.jitter }
+    }
+
     /// What no wait exceeds, and late ones come near to.
     fn longest(&self) -> Duration {
         match self.shape {
@@ -235,20 +234,6 @@ impl Shape {
     const fn first(self) -> Duration {
         match self {
             Self::Constant(first) | Self::Linear(first) | Self::Exponential { first, .. } => first,
-        }
-    }
-
-    /// The wait before this retry, or `None` if no `Duration` is as long.
-    fn at(self, retry: u32) -> Option<Duration> {
-        match self {
-            Self::Constant(wait) => Some(wait),
-            Self::Linear(first) => first.checked_mul(retry.checked_add(1)?),
-            // A float does not hold every duration; with no growth there is nothing to round.
-            Self::Exponential { first, .. } if retry == 0 => Some(first),
-            Self::Exponential { first, factor } => {
-                let growth = factor.powi(i32::try_from(retry).unwrap_or(i32::MAX));
-                Duration::try_from_secs_f64(first.as_secs_f64() * growth).ok()
-            }
         }
     }
 
@@ -268,17 +253,70 @@ impl Shape {
     }
 }
 
-/// The moment between the two ends, both included, that a number of 64 random bits stands for.
-fn between(shortest: Duration, longest: Duration, draw: u64) -> Duration {
-    let steps = u128::from(nanos(longest.saturating_sub(shortest))) + 1;
+/// A backoff in nanoseconds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Waits {
+    first: u64,
+    growth: Growth,
+    cap: u64,
+    floor: u64,
+    jitter: Jitter,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Growth {
+    Linear,
+    Times(f64),
+}
+
+impl Waits {
+    pub(crate) const fn jitter(&self) -> Jitter {
+        self.jitter
+    }
+
+    /// As [`Backoff::delay`].
+    pub(crate) fn wait(&self, retry: u32, previous: u64, draw: u64) -> u64 {
+        let ceiling = match self.jitter {
+            Jitter::Decorrelated => previous.max(self.first).saturating_mul(3),
+            _ => self.shape(retry),
+        };
+        let longest = ceiling.min(self.cap);
+        let shortest = match self.jitter {
+            Jitter::None => longest,
+            Jitter::Full => 0,
+            Jitter::Equal => longest / 2,
+            Jitter::Decorrelated => self.first,
+        };
+        between(shortest.max(self.floor), longest.max(self.floor), draw).min(self.cap)
+    }
+
+    /// The wait before this retry, before cap and jitter.
+    fn shape(&self, retry: u32) -> u64 {
+        match self.growth {
+            Growth::Linear => self.first.saturating_mul(u64::from(retry) + 1),
+            Growth::Times(factor) => times(self.first, factor.powi(i32::try_from(retry).unwrap_or(i32::MAX))),
+        }
+    }
+}
+
+/// Exact up to 2^53 ns, which is more than a hundred days, and at most [`u64::MAX`].
+#[expect(clippy::cast_precision_loss, reason = "waits are far shorter")]
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the cast goes to the nearest end")]
+fn times(first: u64, growth: f64) -> u64 {
+    (first as f64 * growth).round() as u64
+}
+
+/// The wait between the two ends, both included, that a number of 64 random bits stands for.
+fn between(shortest: u64, longest: u64, draw: u64) -> u64 {
+    let steps = u128::from(longest.saturating_sub(shortest)) + 1;
     // The upper half of a product of 64 by 64 bits, so below the number of steps. One step is likelier than another by less
     // than one in 2^17, for a range of a day.
     let step = steps.saturating_mul(draw.into()) >> 64;
-    shortest.saturating_add(Duration::from_nanos(u64::try_from(step).unwrap_or(u64::MAX)))
+    shortest.saturating_add(u64::try_from(step).unwrap_or(u64::MAX))
 }
 
 /// At most 584 years, which is longer than any cap.
-fn nanos(time: Duration) -> u64 {
+pub(crate) fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
@@ -304,9 +342,9 @@ pub(crate) fn random_seed() -> u64 {
 #[derive(Clone, Debug)]
 #[must_use = "an iterator does nothing unless it is asked"]
 pub struct Delays {
-    backoff: Backoff,
+    waits: Waits,
     retry: u32,
-    previous: Duration,
+    previous: u64,
     rng: SmallRng,
 }
 
@@ -315,9 +353,9 @@ impl Iterator for Delays {
 
     /// The next wait; there always is one.
     fn next(&mut self) -> Option<Duration> {
-        self.previous = self.backoff.delay(self.retry, self.previous, self.rng.next_u64());
+        self.previous = self.waits.wait(self.retry, self.previous, self.rng.next_u64());
         self.retry = self.retry.saturating_add(1);
-        Some(self.previous)
+        Some(Duration::from_nanos(self.previous))
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {

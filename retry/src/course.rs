@@ -1,6 +1,9 @@
 //! One call from its first attempt to its last: no clock, no timer, no service.
 
-use crate::{Config, Jitter, backoff::random_seed};
+use crate::{
+    Config, Jitter,
+    backoff::{Waits, nanos, random_seed},
+};
 use mainstay_core::{Attempt, Deadline, InvalidConfig, Now};
 use rand::{Rng, SeedableRng, rngs::SmallRng};
 use std::time::Duration;
@@ -18,7 +21,20 @@ use std::time::Duration;
 /// # Ok::<(), mainstay_core::InvalidConfig>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Policy(Config);
+pub struct Policy {
+    config: Config,
+    limits: Limits,
+}
+
+/// What of the settings each call takes along.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Limits {
+    max_attempts: u32,
+    deadline: Option<Duration>,
+    waits: Waits,
+    /// In nanoseconds.
+    max_retry_after: u64,
+}
 
 impl Policy {
     /// Checks the settings.
@@ -28,12 +44,18 @@ impl Policy {
     /// If a setting is out of its range; the error names both.
     pub fn new(config: Config) -> Result<Self, InvalidConfig> {
         config.check()?;
-        Ok(Self(config))
+        let limits = Limits {
+            max_attempts: config.max_attempts,
+            deadline: config.deadline,
+            waits: config.backoff.waits(),
+            max_retry_after: nanos(config.max_retry_after),
+        };
+        Ok(Self { config, limits })
     }
 
     /// The settings.
     pub const fn config(&self) -> &Config {
-        &self.0
+        &self.config
     }
 }
 
@@ -80,28 +102,39 @@ impl Policy {
 /// ```
 #[derive(Clone, Debug)]
 pub struct Course {
-    policy: Policy,
+    limits: Limits,
     attempt: Attempt,
     /// Before which every attempt starts.
     deadline: Option<Deadline>,
-    /// The wait before this attempt by the backoff alone.
-    previous: Duration,
-    seed: Option<u64>,
-    /// From the first retry on.
-    rng: Option<SmallRng>,
+    /// The wait before this attempt by the backoff alone, in nanoseconds.
+    previous: u64,
+    draws: Draws,
+}
+
+/// The generator, which is made when it is first needed.
+#[derive(Clone, Debug)]
+enum Draws {
+    ByChance,
+    BySeed(u64),
+    Begun(SmallRng),
 }
 
 impl Course {
     /// The course of a call that has not started. Without a seed it draws at random; that of the policy is not looked at, since
     /// calls with one seed all draw alike.
+    #[inline]
     pub const fn new(policy: Policy, seed: Option<u64>) -> Self {
-        Self { policy, attempt: Attempt::FIRST, deadline: None, previous: Duration::ZERO, seed, rng: None }
+        let draws = match seed {
+            Some(seed) => Draws::BySeed(seed),
+            None => Draws::ByChance,
+        };
+        Self { limits: policy.limits, attempt: Attempt::FIRST, deadline: None, previous: 0, draws }
     }
 
     /// Starts the first attempt, and the time of the deadline with it. `now` is read only if there is one.
     #[inline]
     pub fn start(&mut self, now: impl Now) {
-        if let Some(deadline) = self.policy.0.deadline {
+        if let Some(deadline) = self.limits.deadline {
             self.deadline = Some(Deadline::after(now.now(), deadline));
         }
     }
@@ -116,14 +149,9 @@ impl Course {
         self.deadline
     }
 
-    /// The policy of the call.
-    pub const fn policy(&self) -> &Policy {
-        &self.policy
-    }
-
     /// Whether no attempt can follow this one.
     pub const fn is_last(&self) -> bool {
-        self.attempt.number() >= self.policy.0.max_attempts
+        self.attempt.number() >= self.limits.max_attempts
     }
 
     /// How long to wait before the next attempt, which then is the one that [`attempt`](Self::attempt) tells of; `None` if the
@@ -139,7 +167,7 @@ impl Course {
             return None;
         }
         let backoff = self.backoff();
-        let wait = self.after(asked, backoff);
+        let wait = Duration::from_nanos(self.after(asked, backoff));
         let end = self.deadline.into_iter().chain(limit).min();
         if end.is_some_and(|end| end.remaining(now.now()).is_none_or(|left| wait >= left)) {
             return None;
@@ -150,20 +178,30 @@ impl Course {
     }
 
     /// The wait by the backoff alone.
-    fn backoff(&mut self) -> Duration {
-        let seed = self.seed;
-        let rng = self.rng.get_or_insert_with(|| SmallRng::seed_from_u64(seed.unwrap_or_else(random_seed)));
-        let retry = self.attempt.number() - 1;
-        self.policy.0.backoff.delay(retry, self.previous, rng.next_u64())
+    fn backoff(&mut self) -> u64 {
+        let draw = self.draws.draw();
+        self.limits.waits.wait(self.attempt.number() - 1, self.previous, draw)
     }
 
     /// The wait by both.
-    fn after(&self, asked: Option<Duration>, backoff: Duration) -> Duration {
-        let config = &self.policy.0;
-        let asked = asked.unwrap_or_default().min(config.max_retry_after);
-        match config.backoff.jitter {
+    fn after(&self, asked: Option<Duration>, backoff: u64) -> u64 {
+        let asked = nanos(asked.unwrap_or_default()).min(self.limits.max_retry_after);
+        match self.limits.waits.jitter() {
             Jitter::None => asked.max(backoff),
             _ => asked.saturating_add(backoff),
         }
+    }
+}
+
+impl Draws {
+    fn draw(&mut self) -> u64 {
+        let mut rng = match self {
+            Self::ByChance => SmallRng::seed_from_u64(random_seed()),
+            Self::BySeed(seed) => SmallRng::seed_from_u64(*seed),
+            Self::Begun(rng) => return rng.next_u64(),
+        };
+        let draw = rng.next_u64();
+        *self = Self::Begun(rng);
+        draw
     }
 }

@@ -324,11 +324,6 @@ fn a_course_allocates_nothing() {
         while course.next(None, None, now).is_some() {}
     });
     assert_eq!(info.count_total, 0);
-    // It is part of each call's future.
-    assert!(
-        size_of::<Policy>() <= 144 && size_of::<Course>() <= 256,
-        "{} {}",
-        size_of::<Policy>(),
-        size_of::<Course>()
-    );
+    // It is part of each call's future, and moves with it.
+    assert!(size_of::<Course>() <= 152, "{}", size_of::<Course>());
 }
