@@ -18,6 +18,45 @@ pub(crate) struct Terms<C, P, V> {
     pub(crate) observers: Observers,
 }
 
+impl<C, P: Pay, V> Terms<C, P, V> {
+    /// What the end of an attempt says; `None` if it is the answer. A success is paid in.
+    #[inline]
+    pub(crate) fn judge<T, E: Refusable>(&self, result: Result<&T, &E>) -> Option<Class>
+    where
+        C: Classify<T, E>,
+    {
+        match self.classify.judge(result) {
+            Class::Success => self.budget.deposit(),
+            // An answer that says nothing about the service is an answer.
+            Class::Ignored if result.is_ok() => {}
+            class => return Some(class),
+        }
+        None
+    }
+
+    /// Whether a call that ended so may be sent again: it was certainly not executed, or it is idempotent and has failed in a
+    /// way that may pass.
+    pub(crate) fn may_repeat<Req, R, T, E>(
+        &self,
+        class: Class,
+        result: Result<&T, &E>,
+        (repeat, kept): (&R, &R::Kept),
+    ) -> bool
+    where
+        R: Repeat<Req>,
+        E: Refusable,
+    {
+        let Some(refused) = refusal(result) else {
+            let may_pass = matches!(class, Class::Failure(Failure::Transient | Failure::Overloaded { .. }));
+            return may_pass && repeat.is_idempotent(kept);
+        };
+        // Whoever refuses because nobody waits any more would do so again.
+        let in_vain = refused.reason() == Reason::DeadlinePassed;
+        let not_executed = self.is_above_boundary || !E::NEEDS_BOUNDARY;
+        !in_vain && (not_executed || repeat.is_idempotent(kept))
+    }
+}
+
 /// The attempts at one call that have ended.
 #[derive(Debug)]
 pub(crate) struct Attempts<T, E> {
@@ -66,31 +105,8 @@ impl<T, E> Attempts<T, E> {
 }
 
 impl<T, E: Refusable> Attempts<T, E> {
-    /// Takes the end of an attempt; `request` is what could be sent again.
-    #[inline]
-    pub(crate) fn ended<Req, R, C, P, V>(
-        &mut self,
-        result: Result<T, E>,
-        request: Option<(&R, &R::Kept)>,
-        terms: &Terms<C, P, V>,
-    ) -> Next<T, E, P>
-    where
-        R: Repeat<Req>,
-        C: Classify<T, E>,
-        P: Pay,
-        V: OnlyIf<R::Seen, T, E>,
-    {
-        match terms.classify.judge(result.as_ref()) {
-            Class::Success => terms.budget.deposit(),
-            // An answer that says nothing about the service is an answer.
-            Class::Ignored if result.is_ok() => {}
-            class => return self.failed(class, result, request, terms),
-        }
-        Next::Answer(result)
-    }
-
-    #[inline(never)]
-    fn failed<Req, R, C, P, V>(
+    /// Takes the end of an attempt that is not the answer by itself; `request` is what may be sent again.
+    pub(crate) fn failed<Req, R, C, P, V>(
         &mut self,
         class: Class,
         result: Result<T, E>,
@@ -123,9 +139,6 @@ impl<T, E: Refusable> Attempts<T, E> {
         P: Pay,
         V: OnlyIf<R::Seen, T, E>,
     {
-        if !is_worth_repeating(class, result, terms.is_above_boundary, || repeat.is_idempotent(kept)) {
-            return None;
-        }
         let (ended, was_last) = (self.course.attempt(), self.course.is_last());
         let Some(wait) = self.course.next(asked(class, result), repeat.deadline(kept), Clock) else {
             terms.observers.gave_up(ended.next(), if was_last { Cause::Attempts } else { Cause::Deadline });
@@ -149,22 +162,6 @@ impl<T, E: Refusable> Attempts<T, E> {
             self.kept = Some((uncertainty, result));
         }
     }
-}
-
-/// Whether a call that ended so may be sent again.
-fn is_worth_repeating<T, E: Refusable>(
-    class: Class,
-    result: Result<&T, &E>,
-    is_above_boundary: bool,
-    is_idempotent: impl FnOnce() -> bool,
-) -> bool {
-    let Some(refused) = refusal(result) else {
-        return matches!(class, Class::Failure(Failure::Transient | Failure::Overloaded { .. })) && is_idempotent();
-    };
-    // Whoever refuses because nobody waits any more would do so again.
-    let in_vain = refused.reason() == Reason::DeadlinePassed;
-    let not_executed = is_above_boundary || !E::NEEDS_BOUNDARY;
-    !in_vain && (not_executed || is_idempotent())
 }
 
 /// The wait that was asked for.

@@ -14,19 +14,23 @@
 //! 1. The charge of an attempt is spent if and only if `call` was reached.
 //! 2. After the first attempt has ended, and until the answer, at least one end is kept.
 //! 3. No attempt starts at or after the limit; in readying a timer at the limit sees to that.
+//!
+//! Most calls never leave the first state, so all that the others need is in a box, which is made when the first attempt has
+//! failed: a call that succeeds at once is small, and allocates nothing.
 
 use crate::{
-    Charge, Clock, OnlyIf, Pay, Repeat,
+    Charge, Clock, Course, OnlyIf, Pay, Policy, Repeat,
     attempts::{Attempts, Next, Terms},
     observe::Cause,
 };
-use mainstay_core::{Classify, Deadline, Refusable};
+use mainstay_core::{Attempt, Class, Classify, Deadline, Now, Refusable};
 use pin_project::pin_project;
 use std::{
     fmt,
     future::Future,
     pin::Pin,
     task::{Context, Poll, ready},
+    time::Instant,
 };
 use tokio::time::{Sleep, sleep, sleep_until};
 use tower_service::Service;
@@ -49,17 +53,22 @@ where
     R: Repeat<Req>,
     P: Pay,
 {
+    /// `None` between attempts, and after the answer.
     #[pin]
-    state: State<S::Future, R::Request>,
-    attempts: Attempts<S::Response, S::Error>,
+    attempt: Option<S::Future>,
+    /// `None` until the first attempt has failed.
+    between: Option<Pinned<Between<S, R::Request, P>>>,
     /// `None` if the request is sent once only.
     again: Option<Again<S, R::Kept>>,
-    /// Of the attempt that is waited for.
-    charge: Option<Charge<P>>,
+    policy: Policy,
+    seed: Option<u64>,
+    /// The first poll, if there is a deadline.
+    start: Option<Instant>,
     repeat: R,
     terms: Terms<C, P, V>,
-    has_started: bool,
 }
+
+type Pinned<T> = Pin<Box<T>>;
 
 /// What another attempt is made of.
 pub(crate) struct Again<S, K> {
@@ -67,24 +76,31 @@ pub(crate) struct Again<S, K> {
     pub(crate) kept: K,
 }
 
-#[pin_project(project = StateProjected)]
-enum State<F, Q> {
-    Called {
+/// What is between attempts.
+#[pin_project]
+struct Between<S: Service<Q>, Q, P: Pay> {
+    attempts: Attempts<S::Response, S::Error>,
+    /// Of the attempt that is waited for.
+    charge: Option<Charge<P>>,
+    #[pin]
+    wait: Wait<Q>,
+}
+
+/// What is waited for before an attempt.
+#[pin_project(project = WaitProjected)]
+enum Wait<Q> {
+    /// Time, if any.
+    Backoff {
         #[pin]
-        attempt: F,
+        timer: Option<Sleep>,
     },
-    Waiting {
-        #[pin]
-        timer: Sleep,
-    },
-    Readying {
+    Readiness {
         request: Option<Q>,
         limit: Option<Deadline>,
         /// Armed when the service is first found pending, if there is a limit.
         #[pin]
         timer: Option<Sleep>,
     },
-    Answered,
 }
 
 impl<S, Req, R, C, P, V> ResponseFuture<S, Req, R, C, P, V>
@@ -93,14 +109,16 @@ where
     R: Repeat<Req>,
     P: Pay,
 {
+    #[inline]
     pub(crate) const fn new(
         attempt: S::Future,
-        attempts: Attempts<S::Response, S::Error>,
         again: Option<Again<S, R::Kept>>,
+        policy: Policy,
+        seed: Option<u64>,
         repeat: R,
         terms: Terms<C, P, V>,
     ) -> Self {
-        Self { state: State::Called { attempt }, attempts, again, charge: None, repeat, terms, has_started: false }
+        Self { attempt: Some(attempt), between: None, again, policy, seed, start: None, repeat, terms }
     }
 }
 
@@ -117,37 +135,34 @@ where
 {
     type Output = Answer<S, R::Request>;
 
+    #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.as_mut().project();
-        if !*this.has_started {
-            *this.has_started = true;
-            this.attempts.course.start(Clock);
+        if this.policy.config().deadline.is_some() && this.start.is_none() {
+            *this.start = Some(Clock.now());
         }
         let answer = loop {
-            let mut this = self.as_mut().project();
-            let step = match this.state.as_mut().project() {
+            let this = self.as_mut().project();
+            if let Some(attempt) = this.attempt.as_pin_mut() {
                 // Pending: the inner future will wake us.
-                StateProjected::Called { attempt } => {
-                    let result = ready!(attempt.poll(cx));
-                    self.as_mut().ended(result)
+                let result = ready!(attempt.poll(cx));
+                let answer = match this.terms.judge(result.as_ref()) {
+                    None => Some(result),
+                    Some(class) => self.as_mut().failed(class, result),
+                };
+                if let Some(answer) = answer {
+                    break answer;
                 }
-                StateProjected::Waiting { timer } => {
-                    // Pending: the timer will wake us.
-                    ready!(timer.poll(cx));
-                    self.as_mut().start_again()
-                }
-                StateProjected::Readying { .. } => ready!(self.as_mut().poll_readying(cx)),
-                StateProjected::Answered => panic!("the future was polled after its answer"),
-            };
-            if let Some(answer) = step {
+            }
+            if let Some(answer) = ready!(self.as_mut().poll_between(cx)) {
                 break answer;
             }
         };
         // A finished future may be kept for a while.
         let mut this = self.project();
-        this.state.set(State::Answered);
+        this.attempt.set(None);
         *this.again = None;
-        *this.charge = None;
+        *this.between = None;
         Poll::Ready(answer)
     }
 }
@@ -157,59 +172,86 @@ where
     S: Service<R::Request>,
     S::Error: Refusable,
     R: Repeat<Req>,
-    C: Classify<S::Response, S::Error>,
     P: Pay,
     V: OnlyIf<R::Seen, S::Response, S::Error>,
 {
-    /// After an attempt: the answer, or a wait for another one.
-    fn ended(mut self: Pin<&mut Self>, result: Answer<S, R::Request>) -> Option<Answer<S, R::Request>> {
-        let mut this = self.as_mut().project();
+    /// After an attempt that is not the answer by itself: the answer, if no other follows.
+    #[inline(never)]
+    fn failed(self: Pin<&mut Self>, class: Class, result: Answer<S, R::Request>) -> Option<Answer<S, R::Request>> {
+        let mut this = self.project();
+        // It may have what another attempt needs.
+        this.attempt.set(None);
         let request = this.again.as_ref().map(|again| (&*this.repeat, &again.kept));
-        let (wait, charge) = match this.attempts.ended(result, request, this.terms) {
-            Next::Answer(answer) => return Some(answer),
-            Next::Again(wait, charge) => (wait, charge),
-        };
-        *this.charge = Some(charge);
-        if wait.is_zero() {
-            return self.start_again();
+        let request = request.filter(|request| this.terms.may_repeat(class, result.as_ref(), *request));
+        if request.is_none() && this.between.is_none() {
+            return Some(result);
         }
-        this.state.set(State::Waiting { timer: sleep(wait) });
-        None
+        let first = || Box::pin(Between::new(*this.policy, *this.seed, *this.start));
+        let mut between = this.between.get_or_insert_with(first).as_mut().project();
+        match between.attempts.failed(class, result, request, this.terms) {
+            Next::Answer(answer) => Some(answer),
+            Next::Again(wait, charge) => {
+                *between.charge = Some(charge);
+                between.wait.set(Wait::Backoff { timer: (!wait.is_zero()).then(|| sleep(wait)) });
+                None
+            }
+        }
+    }
+
+    /// Between two attempts: the answer, or the next attempt.
+    #[inline(never)]
+    fn poll_between(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Answer<S, R::Request>>> {
+        let this = self.as_mut().project();
+        let between = this.between.as_mut().expect("the future was polled after its answer");
+        if let WaitProjected::Backoff { timer } = between.as_mut().project().wait.project() {
+            if let Some(timer) = timer.as_pin_mut() {
+                // Pending: the timer will wake us.
+                ready!(timer.poll(cx));
+            }
+            if let Some(answer) = self.as_mut().make_request() {
+                return Poll::Ready(Some(answer));
+            }
+        }
+        self.poll_readiness(cx)
     }
 
     /// After the wait: makes the request of the next attempt.
-    fn start_again(self: Pin<&mut Self>) -> Option<Answer<S, R::Request>> {
-        let mut this = self.project();
-        let again = this.again.as_mut().expect("only what was kept is sent again");
-        let limit = this.attempts.limit(this.repeat.deadline(&again.kept));
-        if let Some(answer) = this.attempts.answer_if_late(limit, this.terms) {
+    fn make_request(self: Pin<&mut Self>) -> Option<Answer<S, R::Request>> {
+        let this = self.project();
+        let (Some(between), Some(again)) = (this.between, this.again) else {
+            unreachable!("only what was kept is sent again");
+        };
+        let mut between = between.as_mut().project();
+        let limit = between.attempts.limit(this.repeat.deadline(&again.kept));
+        if let Some(answer) = between.attempts.answer_if_late(limit, this.terms) {
             return Some(answer);
         }
-        // The attempt that ended goes first: it may have what is needed again.
-        this.state.set(State::Answered);
-        match this.repeat.again(&mut again.kept, this.attempts.course.attempt()) {
-            Some(request) => this.state.set(State::Readying { request: Some(request), limit, timer: None }),
-            None => return Some(this.attempts.give_up(Cause::Request, this.terms)),
+        match this.repeat.again(&mut again.kept, between.attempts.course.attempt()) {
+            Some(request) => between.wait.set(Wait::Readiness { request: Some(request), limit, timer: None }),
+            None => return Some(between.attempts.give_up(Cause::Request, this.terms)),
         }
         None
     }
 
-    /// Before the next attempt: waits until the service is ready, and calls it.
-    fn poll_readying(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Answer<S, R::Request>>> {
+    /// With the request: waits until the service is ready, and calls it.
+    fn poll_readiness(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Answer<S, R::Request>>> {
         let mut this = self.project();
-        let StateProjected::Readying { request, limit, mut timer } = this.state.as_mut().project() else {
-            return Poll::Ready(None);
+        let (Some(between), Some(again)) = (this.between, this.again) else {
+            unreachable!("only what was kept is sent again");
+        };
+        let between = between.as_mut().project();
+        let WaitProjected::Readiness { request, limit, mut timer } = between.wait.project() else {
+            unreachable!("there is a request when the wait is over");
         };
         // Before the service, which may have become ready too late.
         if has_elapsed(timer.as_mut(), cx) {
-            return Poll::Ready(Some(this.attempts.give_up(Cause::Deadline, this.terms)));
+            return Poll::Ready(Some(between.attempts.give_up(Cause::Deadline, this.terms)));
         }
-        let service = &mut this.again.as_mut().expect("only what was kept is sent again").service;
-        match service.poll_ready(cx) {
+        match again.service.poll_ready(cx) {
             Poll::Ready(Ok(())) => {}
             Poll::Ready(Err(error)) => {
-                this.attempts.keep(Err(error));
-                return Poll::Ready(Some(this.attempts.answer()));
+                between.attempts.keep(Err(error));
+                return Poll::Ready(Some(between.attempts.answer()));
             }
             // Pending: the service will wake us, and so will the timer.
             Poll::Pending => {
@@ -220,16 +262,26 @@ where
                 if !has_elapsed(timer, cx) {
                     return Poll::Pending;
                 }
-                return Poll::Ready(Some(this.attempts.give_up(Cause::Deadline, this.terms)));
+                return Poll::Ready(Some(between.attempts.give_up(Cause::Deadline, this.terms)));
             }
         }
         let request = request.take().expect("a request is sent once");
-        if let Some(charge) = this.charge.take() {
+        if let Some(charge) = between.charge.take() {
             charge.spend();
         }
         this.terms.observers.retried();
-        this.state.set(State::Called { attempt: service.call(request) });
+        this.attempt.set(Some(again.service.call(request)));
         Poll::Ready(None)
+    }
+}
+
+impl<S: Service<Q>, Q, P: Pay> Between<S, Q, P> {
+    fn new(policy: Policy, seed: Option<u64>, start: Option<Instant>) -> Self {
+        let mut course = Course::new(policy, seed);
+        if let Some(start) = start {
+            course.start(start);
+        }
+        Self { attempts: Attempts::new(course), charge: None, wait: Wait::Backoff { timer: None } }
     }
 }
 
@@ -244,15 +296,11 @@ where
     P: Pay,
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = match &self.state {
-            State::Called { .. } => "called",
-            State::Waiting { .. } => "waiting",
-            State::Readying { .. } => "readying",
-            State::Answered => "answered",
-        };
+        let attempt = self.between.as_ref().map_or(Attempt::FIRST, |between| between.attempts.course.attempt());
         f.debug_struct("ResponseFuture")
-            .field("state", &state)
-            .field("attempt", &self.attempts.course.attempt())
+            .field("policy", &self.policy)
+            .field("attempt", &attempt)
+            .field("is_called", &self.attempt.is_some())
             .finish_non_exhaustive()
     }
 }

@@ -141,7 +141,11 @@ impl<C, P, V> Retries<C, P, V> {
         attempts.course.start(Clock);
         loop {
             let result = work(attempts.course.attempt()).await;
-            let (wait, charge) = match attempts.ended(result, Some((&kind, &())), &self.terms) {
+            let Some(class) = self.terms.judge(result.as_ref()) else {
+                return result;
+            };
+            let request = Some((&kind, &())).filter(|work| self.terms.may_repeat(class, result.as_ref(), *work));
+            let (wait, charge) = match attempts.failed(class, result, request, &self.terms) {
                 Next::Answer(answer) => return answer,
                 Next::Again(wait, charge) => (wait, charge),
             };

@@ -1,8 +1,8 @@
 //! The service: the first attempt, and what is needed for others.
 
 use crate::{
-    Always, Cloned, Course, NoBudget, OnlyIf, Pay, Policy, Repeat,
-    attempts::{Attempts, Terms},
+    Always, Cloned, NoBudget, OnlyIf, Pay, Policy, Repeat,
+    attempts::Terms,
     future::{Again, ResponseFuture},
     seeds::Seeds,
 };
@@ -77,18 +77,19 @@ where
     type Error = S::Error;
     type Future = ResponseFuture<S, Req, R, C, P, V>;
 
+    #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
     }
 
+    #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
-        let course = Course::new(self.policy, self.seeds.next());
         let (first, kept) = self.repeat.first(request);
-        let kept = kept.filter(|_| !course.is_last());
-        let called = self.inner.call(first);
+        let kept = kept.filter(|_| self.policy.config().max_attempts > 1);
+        let attempt = self.inner.call(first);
         // What was ready is spent now, so nothing is lost with the clone.
         let again = kept.map(|kept| Again { service: self.inner.clone(), kept });
-        ResponseFuture::new(called, Attempts::new(course), again, self.repeat.clone(), self.terms.clone())
+        ResponseFuture::new(attempt, again, self.policy, self.seeds.next(), self.repeat.clone(), self.terms.clone())
     }
 }
 

@@ -99,13 +99,20 @@ fn a_call_that_succeeds_at_once_allocates_nothing_and_sets_no_timer() {
 }
 
 #[test]
-fn a_retry_that_does_not_wait_allocates_nothing_either() {
+fn a_call_that_is_sent_again_allocates_once_however_often() {
     let layer = RetryLayer::new(at_once()).unwrap();
-    assert_eq!(of_calls(&layer, 2), 0);
-    assert_eq!(
-        of_calls(&layer.budget(Arc::new(Budget::new(BudgetConfig::default().initial(10_000).cap(10_000)).unwrap())), 2),
-        0
-    );
+    assert_eq!(of_calls(&layer, 1), u64::from(CALLS));
+    assert_eq!(of_calls(&layer, 2), u64::from(CALLS));
+    let plenty = BudgetConfig::default().initial(10_000).cap(10_000);
+    assert_eq!(of_calls(&layer.budget(Arc::new(Budget::new(plenty).unwrap())), 2), u64::from(CALLS));
+}
+
+#[test]
+fn a_failure_that_is_not_sent_again_allocates_nothing() {
+    let layer = RetryLayer::new(at_once()).unwrap();
+    let failed = tower::service_fn(|request: u32| ready(Err::<u32, _>(Error::Inner(request))));
+    let mut service = layer.layer(failed);
+    assert_eq!(allocations(|| assert!(answer(service.call(1)).is_err())), 0);
 }
 
 #[test]

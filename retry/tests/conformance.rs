@@ -31,7 +31,7 @@ fn profile() -> Profile {
         .max_inner_calls(3)
         .service_is(AutoTraits::SEND.sync().unpin())
         .future_is(AutoTraits::SEND.sync())
-        .future_overhead(640)
+        .future_overhead(320)
         .step(STEP)
 }
 
@@ -155,7 +155,7 @@ mod http_stack {
                 .map_request(unwrap)
         })
         .on_tokio()
-        .profile(profile().future_overhead(1200)),
+        .profile(profile().future_overhead(1024)),
     );
 
     conformance_suite!(
@@ -170,6 +170,6 @@ mod http_stack {
                 .map_request(unwrap)
         })
         .on_tokio()
-        .profile(profile().future_overhead(1200)),
+        .profile(profile().future_overhead(1024)),
     );
 }
