@@ -127,6 +127,7 @@ mod http_stack {
         wrapped
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "`map_request` gives it away")]
     fn unwrap(request: HttpRequest<ReplayBody<Body>>) -> Request {
         let inner: &Arc<Mutex<Request>> = request.extensions().get().expect("every attempt carries it");
         inner.lock().expect("nothing panics under it").clone()

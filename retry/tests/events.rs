@@ -7,7 +7,7 @@ use mainstay_retry::{Budget, BudgetConfig, Config, Retries, RetryLayer, repeat_f
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 use std::{
     collections::BTreeMap,
-    fmt::Debug,
+    fmt::{Debug, Write as _},
     sync::{Arc, LazyLock, Mutex},
 };
 use support::{FAILED, Leaf, REFUSED, SECOND, at_once, doubling};
@@ -30,8 +30,9 @@ struct Text(String);
 
 impl Visit for Text {
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        let name = if field.name() == "message" { String::new() } else { format!("{}=", field.name()) };
-        self.0 += &format!(" {name}{value:?}");
+        let name = Some(field.name()).filter(|name| *name != "message");
+        let equals = if name.is_some() { "=" } else { "" };
+        write!(self.0, " {}{equals}{value:?}", name.unwrap_or_default()).unwrap();
     }
 }
 
@@ -62,7 +63,7 @@ fn counted(recorder: &DebuggingRecorder, name: &str) -> BTreeMap<String, u64> {
         if value == 0 || !key.labels().any(|label| label.key() == "retry" && label.value() == name) {
             continue;
         }
-        let cause: String = key.labels().filter(|label| label.key() != "retry").map(|label| label.value()).collect();
+        let cause: String = key.labels().filter(|label| label.key() != "retry").map(metrics::Label::value).collect();
         counted.insert(format!("{} {cause}", key.name()).trim().to_owned(), value);
     }
     counted

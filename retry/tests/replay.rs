@@ -166,6 +166,7 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
 }
 
 /// What a body that can be sent again is, slowly: a list of frames, and how far one has come.
+#[expect(clippy::struct_excessive_bools, reason = "they are independent")]
 struct Model {
     frames: Vec<(Shown, usize)>,
     is_exact: bool,
