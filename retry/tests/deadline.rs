@@ -158,12 +158,15 @@ async fn the_deadline_of_the_request_counts_if_it_is_the_earlier() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_deadline_of_the_request_ends_the_wait_for_readiness() {
-    let leaf = Leaf::new([FAILED]).readiness([Ready, Pending, Pending]);
-    let start = Instant::now();
-    let until = Until(Deadline::after(Clock.now(), 2 * SECOND));
-    assert!(layer(at_once()).repeat(until).layer(leaf.handle()).oneshot(()).await.is_err());
-    assert_eq!((leaf.calls(), start.elapsed()), (1, 2 * SECOND));
+async fn the_earlier_deadline_ends_the_wait_for_readiness() {
+    for (own, of_request) in [(None, 2), (Some(100), 2), (Some(2), 100)] {
+        let leaf = Leaf::new([FAILED]).readiness([Ready, Pending, Pending]);
+        let start = Instant::now();
+        let config = own.map_or(at_once(), |own: u32| at_once().deadline(own * SECOND));
+        let until = Until(Deadline::after(Clock.now(), of_request * SECOND));
+        assert!(layer(config).repeat(until).layer(leaf.handle()).oneshot(()).await.is_err());
+        assert_eq!((leaf.calls(), start.elapsed()), (1, 2 * SECOND));
+    }
 }
 
 #[tokio::test(start_paused = true)]
