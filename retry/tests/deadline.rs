@@ -48,6 +48,22 @@ async fn the_time_begins_with_the_first_poll() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_time_of_a_slow_attempt_counts() {
+    let calls = Cell::new(0);
+    let slow = tower::service_fn(|_: u32| async {
+        calls.set(calls.get() + 1);
+        // Two polls and more.
+        sleep(SECOND).await;
+        sleep(SECOND).await;
+        Err::<u32, _>(Error::Inner("slow"))
+    });
+    let answer = layer(doubling().deadline(3 * SECOND)).layer(slow).oneshot(1).await;
+    assert_eq!((answer, calls.get()), (Err(Error::Inner("slow")), 1), "the next would start after three seconds");
+    assert!(layer(doubling().deadline(4 * SECOND)).layer(slow).oneshot(1).await.is_err());
+    assert_eq!(calls.get(), 1 + 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_attempt_that_runs_is_not_cut_short() {
     let mut attempts = 0;
     let work = |_| {

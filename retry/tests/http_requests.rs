@@ -1,0 +1,109 @@
+//! Which HTTP requests may be executed twice, and what each attempt carries.
+#![cfg(feature = "http")]
+
+use http::{Method, Request, Response, request::Parts};
+use http_body_util::Empty;
+use mainstay_core::{Attempt, Deadline, Error, Idempotent, Meta, Now};
+use mainstay_retry::{Backoff, Clock, Config, HttpRepeat, Mark, Repeat, ReplayBody, RetryLayer};
+use std::{
+    cell::{Cell, RefCell},
+    convert::Infallible,
+    future::ready,
+    time::Duration,
+};
+use tower::{Layer, ServiceExt, service_fn};
+
+type Body = Empty<&'static [u8]>;
+
+fn request(method: Method) -> Request<Body> {
+    let mut request = Request::new(Body::new());
+    *request.method_mut() = method;
+    request
+}
+
+fn is_idempotent<M: Mark<Parts>>(repeat: &HttpRepeat<M>, request: Request<Body>) -> bool {
+    let (_, kept) = repeat.first(request);
+    Repeat::<Request<Body>>::is_idempotent(repeat, &kept.unwrap())
+}
+
+#[test]
+fn the_methods_of_rfc_9110_are_idempotent_and_no_other() {
+    let idempotent = [Method::GET, Method::HEAD, Method::OPTIONS, Method::TRACE, Method::PUT, Method::DELETE];
+    let other = [Method::POST, Method::PATCH, Method::CONNECT, Method::from_bytes(b"BREW").unwrap()];
+    for method in idempotent {
+        assert!(is_idempotent(&HttpRepeat::new(), request(method.clone())), "{method}");
+    }
+    for method in other {
+        assert!(!is_idempotent(&HttpRepeat::new(), request(method.clone())), "{method}");
+        assert!(is_idempotent(&HttpRepeat::new().idempotent(), request(method)));
+    }
+}
+
+#[test]
+fn a_key_a_mark_or_a_closure_makes_a_request_idempotent() {
+    let mut keyed = request(Method::POST);
+    keyed.headers_mut().insert("Idempotency-Key", "7f3e".parse().unwrap());
+    assert!(is_idempotent(&HttpRepeat::new(), keyed));
+
+    let mut marked = request(Method::POST);
+    marked.set_meta(Idempotent);
+    assert!(is_idempotent(&HttpRepeat::new(), marked));
+
+    let searches = HttpRepeat::new().idempotent_if(|head: &Parts| head.uri.path() == "/search");
+    let mut search = request(Method::POST);
+    *search.uri_mut() = "/search".parse().unwrap();
+    assert!(is_idempotent(&searches, search));
+    assert!(!is_idempotent(&searches, request(Method::POST)));
+    assert!(is_idempotent(&searches, request(Method::GET)), "what is idempotent anyway stays so");
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_attempt_carries_its_number_and_the_whole_head() {
+    let seen = RefCell::new(Vec::new());
+    let leaf = service_fn(|request: Request<ReplayBody<Body>>| {
+        let attempt: Option<Attempt> = request.meta();
+        seen.borrow_mut().push((attempt.unwrap().number(), request.uri().path().to_owned(), request.headers().len()));
+        ready(Ok::<_, Error<Infallible>>(Response::builder().status(503).body(()).unwrap()))
+    });
+    let config = Config::default().backoff(Backoff::constant(Duration::ZERO));
+    let mut call = Request::get("/menu").header("accept", "text/plain").body(Body::new()).unwrap();
+    call.set_meta(Attempt::FIRST.next().next());
+    let answer = RetryLayer::http(config).unwrap().layer(leaf).oneshot(call).await.unwrap();
+    assert_eq!(answer.status(), 503);
+    assert_eq!(seen.take(), [1, 2, 3].map(|attempt| (attempt, "/menu".to_owned(), 1)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_deadline_in_the_extensions_is_heeded() {
+    let calls = Cell::new(0);
+    let leaf = service_fn(|_: Request<ReplayBody<Body>>| {
+        calls.set(calls.get() + 1);
+        ready(Ok::<_, Error<Infallible>>(Response::builder().status(503).header("retry-after", "2").body(()).unwrap()))
+    });
+    let config = Config::default().backoff(Backoff::constant(Duration::ZERO)).max_attempts(10);
+    let mut call = Request::get("/menu").body(Body::new()).unwrap();
+    call.set_meta(Deadline::after(Clock.now(), Duration::from_secs(5)));
+    let start = tokio::time::Instant::now();
+    let _ = RetryLayer::http(config).unwrap().layer(leaf).oneshot(call).await;
+    assert_eq!((calls.get(), start.elapsed()), (3, Duration::from_secs(4)), "at 0, 2 and 4 seconds");
+}
+
+#[cfg(feature = "grpc")]
+#[tokio::test(start_paused = true)]
+async fn over_grpc_a_pushback_is_heeded_and_a_negative_one_ends_it() {
+    for (pushback, calls_made) in [("2000", 3), ("-1", 1)] {
+        let calls = Cell::new(0);
+        let leaf = service_fn(|_: Request<ReplayBody<Body>>| {
+            calls.set(calls.get() + 1);
+            let unavailable =
+                Response::builder().header("grpc-status", "14").header("grpc-retry-pushback-ms", pushback);
+            ready(Ok::<_, Error<Infallible>>(unavailable.body(()).unwrap()))
+        });
+        let config = Config::default().backoff(Backoff::constant(Duration::ZERO));
+        let layer = RetryLayer::grpc(config).unwrap().idempotent_if(|head: &Parts| head.uri.path() == "/shop.Menu/Get");
+        let start = tokio::time::Instant::now();
+        let get = Request::post("/shop.Menu/Get").body(Body::new()).unwrap();
+        let _ = layer.layer(leaf).oneshot(get).await;
+        assert_eq!((calls.get(), start.elapsed().as_secs()), (calls_made, 2 * (calls_made - 1)), "{pushback}");
+    }
+}
