@@ -69,7 +69,7 @@ fn what_is_found_is_forgotten_when_none_of_its_calls_counts_any_more() {
     latencies.record(8 * MS, begin + WINDOW / 2);
     let found = latencies.delay(begin + WINDOW / 2);
     assert!(found.is_some());
-    assert_eq!(latencies.delay(begin + 2 * WINDOW - MS), found, "of the last window");
+    assert_eq!(latencies.delay(begin + (2 * WINDOW).saturating_sub(MS)), found, "of the last window");
     assert_eq!(latencies.delay(begin + 2 * WINDOW), None);
     assert_eq!(latencies.snapshot(begin + 2 * WINDOW).samples, 0);
 }
@@ -82,8 +82,8 @@ fn the_percentile_follows_within_a_32nd_of_the_window_and_not_with_each_call() {
     assert_eq!(latencies.delay(begin), None);
     latencies.record(10 * MS, begin);
     let first = latencies.delay(begin).expect("as soon as there are enough");
-    latencies.record(1_000 * MS, begin + WINDOW / 32 - MS);
-    assert_eq!(latencies.delay(begin + WINDOW / 32 - MS), Some(first));
+    latencies.record(1_000 * MS, begin + (WINDOW / 32).saturating_sub(MS));
+    assert_eq!(latencies.delay(begin + (WINDOW / 32).saturating_sub(MS)), Some(first));
     latencies.record(10 * MS, begin + WINDOW / 32);
     assert!(latencies.delay(begin + WINDOW / 32) >= Some(1_000 * MS));
 }
@@ -101,9 +101,10 @@ fn the_floor_is_the_shortest_delay_and_the_ceiling_is_ten_minutes() {
 
 #[test]
 fn time_that_goes_back_is_the_present() {
-    let begin = start() + 10 * WINDOW;
+    let early = start();
+    let begin = early + 10 * WINDOW;
     let latencies = Latencies::new(settings(0.5, 1), begin).unwrap();
-    latencies.record(MS, begin - 5 * WINDOW);
+    latencies.record(MS, early);
     assert!(latencies.delay(begin).is_some());
     latencies.record(2 * MS, begin + 3 * WINDOW);
     latencies.record(2 * MS, begin + WINDOW);

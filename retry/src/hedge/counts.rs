@@ -98,7 +98,7 @@ const fn place(micros: u32) -> usize {
 /// The longest latency of a place.
 const fn upper(place: u32) -> u32 {
     let doublings = (place / PARTS).saturating_sub(1);
-    (place - doublings * PARTS + 1 << doublings) - 1
+    ((place - doublings * PARTS + 1) << doublings) - 1
 }
 
 #[cfg(test)]
@@ -143,7 +143,9 @@ mod tests {
                     let rest = &mut sorted[number + 1..];
                     #[expect(clippy::cast_precision_loss, reason = "at most sixty")]
                     let each = weight / rest.len().max(1) as f64;
-                    rest.iter_mut().for_each(|(_, _, weight)| *weight += each);
+                    for (_, _, weight) in rest {
+                        *weight += each;
+                    }
                     continue;
                 }
                 sum += weight;

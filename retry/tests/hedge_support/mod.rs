@@ -143,13 +143,12 @@ pub(crate) fn failed(text: &'static str) -> Answer {
 pub(crate) fn class(result: Result<&u32, &Error<&'static str>>) -> Class {
     Class::Failure(match result {
         Ok(500) => Failure::Transient,
-        Ok(299) => return Class::Ignored,
+        Ok(299) | Err(Error::Inner("cancelled")) => return Class::Ignored,
         Ok(_) => return Class::Success,
         Err(Error::Inner("fatal")) => Failure::Permanent,
         Err(Error::Inner("busy")) => Failure::Overloaded { retry_after: None },
         Err(Error::Inner("busy for 80 ms")) => Failure::Overloaded { retry_after: Some(Duration::from_millis(80)) },
         Err(Error::Inner("busy for ever")) => Failure::Overloaded { retry_after: Some(Duration::MAX) },
-        Err(Error::Inner("cancelled")) => return Class::Ignored,
         Err(_) => Failure::Transient,
     })
 }
