@@ -4,10 +4,15 @@ mod hedge_support;
 
 use hedge_support::{DELAY, Leaf, advance, class, config, counts, failed};
 use mainstay_core::classify_fn;
-use mainstay_retry::{Budget, BudgetConfig, HedgeLayer, Hedging, NoBudget, Pay};
+use mainstay_retry::{Budget, BudgetConfig, HedgeLayer, Hedging, Pay};
 use std::{sync::Arc, time::Duration};
 use tokio_test::{assert_pending, assert_ready_eq, task};
 use tower::{Layer, Service};
+
+/// Whether a token, that is a success here, was earned.
+fn has_earned(budget: &Budget) -> bool {
+    budget.snapshot().balance > 0.5
+}
 
 fn budget(tokens: u32, ratio: f64) -> Arc<Budget> {
     Arc::new(Budget::new(BudgetConfig::default().initial(tokens).ratio(ratio)).unwrap())
@@ -62,8 +67,14 @@ async fn a_failure_that_nobody_pays_to_repeat_is_the_answer() {
 
 #[tokio::test(start_paused = true)]
 async fn a_success_earns_once_whoever_gave_it_and_nothing_else_does() {
-    let answers =
-        [(Ok(1), 1), (Ok(500), 0), (Ok(299), 0), (failed("fatal"), 0), (failed("busy"), 0), (failed("no"), 0)];
+    let answers = [
+        (Ok(1), true),
+        (Ok(500), false),
+        (Ok(299), false),
+        (failed("fatal"), false),
+        (failed("busy"), false),
+        (failed("no"), false),
+    ];
     for (answer, earned) in answers {
         for hedge in [false, true] {
             let leaf = Leaf::default();
@@ -73,13 +84,13 @@ async fn a_success_earns_once_whoever_gave_it_and_nothing_else_does() {
             assert_pending!(call.poll());
             advance(DELAY).await;
             assert_pending!(call.poll());
-            assert_eq!(tokens.snapshot().balance, 0.0);
+            assert!(!has_earned(&tokens));
             leaf.end(usize::from(hedge), answer);
             if call.poll().is_pending() {
                 leaf.end(usize::from(!hedge), failed("no"));
                 assert!(call.poll().is_ready());
             }
-            assert_eq!(tokens.snapshot().balance, f64::from(earned), "{answer:?}");
+            assert_eq!(has_earned(&tokens), earned, "{answer:?}");
         }
     }
 }
@@ -93,7 +104,7 @@ async fn what_passes_through_earns_too() {
     assert_pending!(call.poll());
     leaf.end(0, Ok(1));
     assert_ready_eq!(call.poll(), Ok(1));
-    assert_eq!(tokens.snapshot().balance, 1.0);
+    assert!(has_earned(&tokens));
 }
 
 #[tokio::test(start_paused = true)]
@@ -107,5 +118,4 @@ async fn without_tower_the_same_budget_pays() {
     assert_eq!(runs.running(), [0, 1]);
     assert_eq!(counts(&hedging), (1, 1, 0));
     drop(call);
-    assert_eq!(NoBudget.charge().map(|charge| charge.spend()), Some(()));
 }

@@ -2,7 +2,7 @@
 
 mod hedge_support;
 
-use hedge_support::{DELAY, Leaf, LeafFuture, Req, advance, config, counts, failed, layer};
+use hedge_support::{DELAY, Leaf, Req, advance, config, counts, failed, layer};
 use mainstay_core::Error;
 use mainstay_retry::{Budget, BudgetConfig, HedgeLayer};
 use std::{
@@ -66,7 +66,7 @@ async fn permits_of_losers_are_free_when_the_answer_is_given() {
 #[tokio::test(start_paused = true)]
 async fn a_call_that_is_dropped_drops_its_attempts_and_takes_back_what_has_not_started() {
     // How often the call is polled, a delay apart; one permit is left for hedges, the other hedge waits for it.
-    for polls in 0..4 {
+    for polls in 0..4_u64 {
         let leaf = Leaf::default();
         let tokens = budget(10);
         let limited = ConcurrencyLimitLayer::new(2).layer(leaf.clone());
@@ -79,7 +79,7 @@ async fn a_call_that_is_dropped_drops_its_attempts_and_takes_back_what_has_not_s
             assert_pending!(call.poll());
             advance(DELAY).await;
         }
-        let charged = (polls as u64).saturating_sub(1).min(2);
+        let charged = polls.saturating_sub(1).min(2);
         assert_eq!(tokens.snapshot().withdrawn, charged, "{polls} polls");
         drop(call);
         assert_eq!(leaf.running(), Vec::<usize>::new());
@@ -152,7 +152,7 @@ fn a_panic_of_one_attempt_goes_on_and_ends_the_others() {
         assert!(caught.is_err(), "{panics}");
         drop(call);
         assert_eq!(alive.strong_count(), 1, "{panics}: only the service is left");
-        let back = if matches!(panics, "ready" | "call") { 1 } else { 0 };
+        let back = u64::from(matches!(panics, "ready" | "call"));
         assert_eq!(tokens.snapshot().given_back, back, "{panics}: what never started is given back");
     }
 }
@@ -209,7 +209,4 @@ fn a_call_can_be_spawned() {
     let mut service = layer(config()).layer(leaf);
     let call: mainstay_retry::HedgeFuture<Leaf, Req, _, _, _, _> = service.call("read");
     is_send(&call);
-    const fn _is_send_too(future: &LeafFuture) {
-        is_send(future);
-    }
 }

@@ -2,7 +2,7 @@
 
 mod hedge_support;
 
-use hedge_support::{DELAY, Leaf, Req, advance, config, counts, failed, layer};
+use hedge_support::{ALMOST, DELAY, Leaf, Req, advance, config, counts, failed, layer};
 use mainstay_core::{Attempt, Deadline, Error};
 use mainstay_retry::{Budget, BudgetConfig, HedgeLayer, Repeat};
 use std::{
@@ -34,7 +34,7 @@ async fn a_ready_service_and_a_call_hold_one_permit_until_the_hedge_starts() {
     assert!(service.poll_ready(&mut noop()).is_ready());
     let mut call = task::spawn(service.call("read"));
     assert_pending!(call.poll());
-    advance(DELAY - Duration::from_millis(1)).await;
+    advance(ALMOST).await;
     assert_pending!(call.poll());
     assert!(probe.poll_ready(&mut noop()).is_ready(), "the second permit is free");
     drop(probe);
@@ -242,7 +242,7 @@ async fn room_is_not_waited_for_beyond_the_deadline() {
     assert_pending!(third_ready.poll());
     leaf.end(0, failed("early"));
     assert_pending!(call.poll());
-    advance(3 * DELAY - Duration::from_millis(1)).await;
+    advance(2 * DELAY + ALMOST).await;
     assert!(!call.is_woken());
     advance(Duration::from_millis(1)).await;
     assert!(call.is_woken());

@@ -3,7 +3,7 @@
 mod hedge_support;
 
 use hedge_support::{
-    Answer, DELAY, Leaf, TestLayer, advance, class, config, counts, failed, layer, refused, timed_out,
+    ALMOST, Answer, DELAY, Leaf, TestLayer, advance, class, config, counts, failed, layer, refused, timed_out,
 };
 use mainstay_core::classify_fn;
 use mainstay_retry::HedgeConfig;
@@ -30,7 +30,7 @@ async fn a_first_attempt_in_time_is_the_only_one() {
     let leaf = Leaf::default();
     let mut call = call!(leaf, config());
     assert_pending!(call.poll());
-    advance(DELAY - Duration::from_millis(1)).await;
+    advance(ALMOST).await;
     assert!(!call.is_woken());
     leaf.end(0, Ok(1));
     assert!(call.is_woken());
@@ -44,7 +44,7 @@ async fn hedges_start_one_delay_after_another_and_no_more_than_allowed() {
     let mut call = call!(leaf, up_to(3));
     assert_pending!(call.poll());
     for started in 1..=3 {
-        advance(DELAY - Duration::from_millis(1)).await;
+        advance(ALMOST).await;
         assert!(!call.is_woken(), "hedge {started} is not due");
         advance(Duration::from_millis(1)).await;
         assert!(call.is_woken(), "hedge {started} is due");

@@ -108,6 +108,9 @@ impl PinnedDrop for LeafFuture {
 /// Fifty milliseconds.
 pub(crate) const DELAY: Duration = Duration::from_millis(50);
 
+/// One millisecond less.
+pub(crate) const ALMOST: Duration = Duration::from_millis(49);
+
 pub(crate) fn config() -> HedgeConfig {
     HedgeConfig::default().name("tested").delay(DELAY)
 }
