@@ -46,6 +46,9 @@ fn without_jitter_the_waits_are_those_of_the_shape() {
         none(Backoff::exponential(ms(100)).factor(1.5)),
         [100_000, 150_000, 225_000, 337_500, 506_250].map(Duration::from_micros)
     );
+    // 2.3 * 2.3 is less than 5.29 as a float.
+    let rounded = [100_000, 230_000, 529_000, 1_216_700, 2_798_410].map(Duration::from_micros);
+    assert_eq!(none(Backoff::exponential(ms(100)).factor(2.3)), rounded);
     assert_eq!(none(Backoff::exponential(ms(100)).factor(1.0)), [ms(100); 5]);
     assert_eq!(none(Backoff::exponential(ms(100)).floor(ms(300))), [300, 300, 400, 800, 1_600].map(ms));
     assert_eq!(none(Backoff::constant(ZERO)), [ZERO; 5]);
