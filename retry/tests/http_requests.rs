@@ -1,14 +1,17 @@
 //! Which HTTP requests may be executed twice, and what each attempt carries.
 #![cfg(feature = "http")]
 
+use bytes::Bytes;
 use http::{Method, Request, Response, request::Parts};
-use http_body_util::Empty;
+use http_body_util::{Empty, Full};
 use mainstay_core::{Attempt, Deadline, Error, Idempotent, Meta, Now};
 use mainstay_retry::{Backoff, Clock, Config, HttpRepeat, Mark, Repeat, ReplayBody, RetryLayer};
 use std::{
     cell::{Cell, RefCell},
     convert::Infallible,
-    future::ready,
+    future::{Future, ready},
+    pin::Pin,
+    task::{Context, Poll},
     time::Duration,
 };
 use tower::{Layer, ServiceExt, service_fn};
@@ -86,6 +89,33 @@ async fn the_deadline_in_the_extensions_is_heeded() {
     let start = tokio::time::Instant::now();
     let _ = RetryLayer::http(config).unwrap().layer(leaf).oneshot(call).await;
     assert_eq!((calls.get(), start.elapsed()), (3, Duration::from_secs(4)), "at 0, 2 and 4 seconds");
+}
+
+/// Has its request until it is dropped.
+struct Holding {
+    _request: Request<ReplayBody<Full<Bytes>>>,
+    status: u16,
+}
+
+impl Future for Holding {
+    type Output = Result<Response<()>, Error<Infallible>>;
+
+    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
+        Poll::Ready(Ok(Response::builder().status(self.status).body(()).unwrap()))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_that_ended_gives_its_body_back_before_the_next_is_made() {
+    let calls = Cell::new(0);
+    let leaf = service_fn(|request: Request<ReplayBody<Full<Bytes>>>| {
+        calls.set(calls.get() + 1);
+        Holding { _request: request, status: if calls.get() < 3 { 503 } else { 200 } }
+    });
+    let config = Config::default().backoff(Backoff::constant(Duration::ZERO));
+    let call = Request::put("/menu").body(Full::new(Bytes::from_static(b"one flat white"))).unwrap();
+    let answer = RetryLayer::http(config).unwrap().layer(leaf).oneshot(call).await.unwrap();
+    assert_eq!((answer.status().as_u16(), calls.get()), (200, 3));
 }
 
 #[cfg(feature = "grpc")]
