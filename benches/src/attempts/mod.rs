@@ -1,4 +1,8 @@
-//! The cases of retry, hedge, timeout and fallback. Every first attempt succeeds: what is measured is what the healthy calls pay.
+//! The cases of retry and hedge, and in modules those of timeout, fallback and their stacks. Every first attempt succeeds: what is measured is what the healthy calls pay.
+
+pub mod fallback;
+pub mod stack;
+pub mod timeout;
 
 use crate::{Case, Failed, Leaf, at_once, call};
 use bytes::Bytes;
@@ -27,13 +31,25 @@ pub fn cases() -> Vec<Case> {
     cases.extend(http_cases());
     cases.extend(budget_cases());
     cases.extend(hedge_cases());
+    cases.extend(timeout::cases());
+    cases.extend(fallback::cases());
+    cases.extend(stack::cases());
     cases
 }
 
 /// Those of [`cases`] where several threads meet at one budget or at the same latencies, and as the yardstick the plain retry,
 /// where they share nothing.
 pub fn shared_cases() -> Vec<Case> {
-    let shared = ["retry/layer", "retry_budget", "retry_earning", "budget", "hedge/layer", "hedge_percentile"];
+    let shared = [
+        "retry/layer",
+        "retry_budget",
+        "retry_earning",
+        "budget",
+        "hedge/layer",
+        "hedge_percentile",
+        "retry_timeout",
+        "retry_breaker_timeout",
+    ];
     cases().into_iter().filter(|case| shared.iter().any(|shared| case.name().starts_with(shared))).collect()
 }
 
@@ -82,12 +98,7 @@ pub fn earning() -> Budget {
 pub fn without_tower(name: &str, retries: Retries) -> Case {
     Case::new(name, move || {
         let retries = retries.clone();
-        move |number| {
-            let work = |_: Attempt| lift(ready(Ok::<_, Failed>(number)));
-            let future = pin!(retries.call(work));
-            let answer = future.poll(&mut Context::from_waker(Waker::noop()));
-            assert_eq!(answer, Poll::Ready(Ok(number)));
-        }
+        move |number| answers(retries.call(|_: Attempt| lift(ready(Ok::<_, Failed>(number)))), number)
     })
 }
 
@@ -220,11 +231,7 @@ where
 /// A future that is hedged, without tower.
 pub fn hedge_without_tower(name: &str, hedging: &'static Hedging) -> Case {
     Case::new(name, move || {
-        move |number| {
-            let future = pin!(hedging.call(|_: Attempt| lift(ready(Ok::<_, Failed>(number)))));
-            let answer = future.poll(&mut Context::from_waker(Waker::noop()));
-            assert_eq!(answer, Poll::Ready(Ok(number)));
-        }
+        move |number| answers(hedging.call(|_: Attempt| lift(ready(Ok::<_, Failed>(number)))), number)
     })
 }
 
@@ -240,4 +247,11 @@ fn record(name: &str, hedging: &'static Hedging) -> Case {
 /// A handle that costs nothing.
 pub fn leak<T>(value: T) -> &'static T {
     Box::leak(Box::new(value))
+}
+
+/// Polls a future that has no reason to wait.
+#[inline]
+fn answers(future: impl Future<Output = Result<u64, Error<Failed>>>, expected: u64) {
+    let answer = pin!(future).poll(&mut Context::from_waker(Waker::noop()));
+    assert_eq!(answer, Poll::Ready(Ok(expected)));
 }
