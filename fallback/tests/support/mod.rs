@@ -27,7 +27,7 @@ pub(crate) const fn failed(why: &'static str) -> Answer {
     Err(Error::Inner(why))
 }
 
-/// Responses from 500 on are failures, and the error "ignored" says nothing.
+/// Responses from 500 on are failures. The error "ignored" says nothing, and neither would a refusal.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct From500;
 
@@ -35,7 +35,7 @@ impl Classify<u32, E> for From500 {
     fn classify(&self, result: Result<&u32, &E>) -> Class {
         match result {
             Ok(500..) => Class::Failure(Failure::Transient),
-            Err(Error::Inner("ignored")) => Class::Ignored,
+            Err(Error::Inner("ignored") | Error::Refused(_)) => Class::Ignored,
             Ok(_) => Class::Success,
             Err(_) => Class::Failure(Failure::Transient),
         }
