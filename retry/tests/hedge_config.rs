@@ -51,6 +51,18 @@ fn what_is_out_of_range_is_refused_by_name() {
     }
 }
 
+/// The longest that can be added to the present.
+fn longest() -> Duration {
+    let now = tokio::time::Instant::now().into_std();
+    let bits = (0..64).rev().map(|bit| Duration::from_secs(1 << bit));
+    let seconds = bits.fold(Duration::ZERO, |sum, bit| {
+        let more = sum.saturating_add(bit);
+        if now.checked_add(more).is_some() { more } else { sum }
+    });
+    let nanos = (0..30).rev().map(|bit| Duration::from_nanos(1 << bit));
+    nanos.fold(seconds, |sum, bit| if now.checked_add(sum + bit).is_some() { sum + bit } else { sum })
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_extremes_that_are_allowed_work() {
     let config = HedgeConfig::default().max_hedges(10).name(mainstay_core::intern(&"n".repeat(128)));
@@ -77,6 +89,15 @@ async fn the_extremes_that_are_allowed_work() {
             assert_ready_eq!(call.poll(), Ok(1), "{delay:?}");
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_longest_delay_that_there_is_sets_no_timer() {
+    let leaf = Leaf::default();
+    let mut call = task::spawn(layer(hedge_support::config().delay(longest())).layer(leaf.clone()).call("read"));
+    assert_pending!(call.poll());
+    leaf.end(0, Ok(1));
+    assert_ready_eq!(call.poll(), Ok(1));
 }
 
 #[tokio::test(start_paused = true)]

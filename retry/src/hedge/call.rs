@@ -25,7 +25,7 @@ impl Hedging {
     /// # Examples
     ///
     /// ```
-    /// use mainstay_core::{Error, lift};
+    /// use mainstay_core::lift;
     /// use mainstay_retry::{HedgeConfig, Hedging};
     /// use std::{future::pending, time::Duration};
     ///

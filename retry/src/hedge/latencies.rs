@@ -138,14 +138,13 @@ impl Latencies {
         LatencySnapshot { delay: self.delay(now), samples, cut_short }
     }
 
-    /// Goes on to the window that `now` is in; the next call that ends then finds the percentile.
+    /// Goes on to the window that `now` is in.
     fn turn(&self, windows: &mut Windows, now: Instant) {
         if now >= windows.turn {
             windows.move_to(self.window(now));
             let length = self.settings.window;
             let end = length.checked_mul(windows.window.saturating_add(1)).and_then(|end| self.start.checked_add(end));
             windows.turn = end.unwrap_or(now);
-            windows.find_next = now;
         }
     }
 

@@ -13,7 +13,8 @@ use tower_service::Service;
 
 /// Starts another attempt beside one that takes long, and answers with the first success.
 ///
-/// Only requests that are idempotent, as `R` says, are sent more than once. All others pass through.
+/// Only requests that are idempotent, as `R` says, are sent more than once. All others pass through. With each call that may
+/// be hedged a clone of the inner service is made and kept, so it should be cheap.
 ///
 /// # Readiness
 ///
