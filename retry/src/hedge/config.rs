@@ -1,5 +1,6 @@
 //! What can be set, and what is refused.
 
+use crate::config::Name;
 use mainstay_core::InvalidConfig;
 use std::time::Duration;
 
@@ -41,9 +42,6 @@ pub struct HedgeConfig {
     /// One that the budget does not pay for counts too.
     pub max_hedges: u32,
 }
-
-/// Written out, serde would take it for text that is borrowed from the file, which then had to live for ever.
-type Name = &'static str;
 
 /// How long an attempt is waited for before the next one starts beside it.
 #[derive(Clone, Copy, Debug, PartialEq)]
