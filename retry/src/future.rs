@@ -19,18 +19,17 @@
 //! failed: a call that succeeds at once is small, and allocates nothing.
 
 use crate::{
-    Charge, Clock, Course, OnlyIf, Pay, Policy, Repeat,
+    Charge, Clock, Course, OnlyIf, Pay, Repeat,
     attempts::{Attempts, Next, Terms},
     observe::Cause,
 };
-use mainstay_core::{Attempt, Class, Classify, Deadline, Now, Refusable};
+use mainstay_core::{Attempt, Class, Classify, Deadline, Refusable};
 use pin_project::pin_project;
 use std::{
     fmt,
     future::Future,
     pin::Pin,
     task::{Context, Poll, ready},
-    time::Instant,
 };
 use tokio::time::{Sleep, sleep, sleep_until};
 use tower_service::Service;
@@ -60,10 +59,9 @@ where
     between: Option<Pinned<Between<S, R::Request, P>>>,
     /// `None` if the request is sent once only.
     again: Option<Again<S, R::Kept>>,
-    policy: Policy,
-    seed: Option<u64>,
-    /// The first poll, if there is a deadline.
-    start: Option<Instant>,
+    /// Goes on in the box.
+    course: Course,
+    has_started: bool,
     repeat: R,
     terms: Terms<C, P, V>,
 }
@@ -113,12 +111,11 @@ where
     pub(crate) const fn new(
         attempt: S::Future,
         again: Option<Again<S, R::Kept>>,
-        policy: Policy,
-        seed: Option<u64>,
+        course: Course,
         repeat: R,
         terms: Terms<C, P, V>,
     ) -> Self {
-        Self { attempt: Some(attempt), between: None, again, policy, seed, start: None, repeat, terms }
+        Self { attempt: Some(attempt), between: None, again, course, has_started: false, repeat, terms }
     }
 }
 
@@ -138,8 +135,9 @@ where
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.as_mut().project();
-        if this.policy.config().deadline.is_some() && this.start.is_none() {
-            *this.start = Some(Clock.now());
+        if !*this.has_started {
+            *this.has_started = true;
+            this.course.start(Clock);
         }
         let answer = loop {
             let this = self.as_mut().project();
@@ -186,7 +184,7 @@ where
         if request.is_none() && this.between.is_none() {
             return Some(result);
         }
-        let first = || Box::pin(Between::new(*this.policy, *this.seed, *this.start));
+        let first = || Box::pin(Between::new(this.course.clone()));
         let mut between = this.between.get_or_insert_with(first).as_mut().project();
         match between.attempts.failed(class, result, request, this.terms) {
             Next::Answer(answer) => Some(answer),
@@ -276,11 +274,7 @@ where
 }
 
 impl<S: Service<Q>, Q, P: Pay> Between<S, Q, P> {
-    fn new(policy: Policy, seed: Option<u64>, start: Option<Instant>) -> Self {
-        let mut course = Course::new(policy, seed);
-        if let Some(start) = start {
-            course.start(start);
-        }
+    const fn new(course: Course) -> Self {
         Self { attempts: Attempts::new(course), charge: None, wait: Wait::Backoff { timer: None } }
     }
 }
@@ -298,7 +292,6 @@ where
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let attempt = self.between.as_ref().map_or(Attempt::FIRST, |between| between.attempts.course.attempt());
         f.debug_struct("ResponseFuture")
-            .field("policy", &self.policy)
             .field("attempt", &attempt)
             .field("is_called", &self.attempt.is_some())
             .finish_non_exhaustive()

@@ -1,7 +1,7 @@
 //! The service: the first attempt, and what is needed for others.
 
 use crate::{
-    Always, Cloned, NoBudget, OnlyIf, Pay, Policy, Repeat,
+    Always, Cloned, Course, NoBudget, OnlyIf, Pay, Policy, Repeat,
     attempts::Terms,
     future::{Again, ResponseFuture},
     seeds::Seeds,
@@ -89,7 +89,8 @@ where
         let attempt = self.inner.call(first);
         // What was ready is spent now, so nothing is lost with the clone.
         let again = kept.map(|kept| Again { service: self.inner.clone(), kept });
-        ResponseFuture::new(attempt, again, self.policy, self.seeds.next(), self.repeat.clone(), self.terms.clone())
+        let course = Course::new(self.policy, self.seeds.next());
+        ResponseFuture::new(attempt, again, course, self.repeat.clone(), self.terms.clone())
     }
 }
 

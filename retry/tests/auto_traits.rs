@@ -100,8 +100,8 @@ mod http_types {
 }
 
 #[test]
-fn a_call_holds_little_more_than_its_policy() {
-    let own = size_of::<Call<(), u8, NoBudget>>() - size_of::<Policy>();
+fn a_call_holds_little_more_than_its_course() {
+    let own = size_of::<Call<(), u8, NoBudget>>() - size_of::<Course>();
     assert!(own <= 128, "{own}");
 }
 
