@@ -4,12 +4,13 @@
 //! once, with the time to come back. When the provider is well again, two probes find out and the circuit closes.
 
 use mainstay::{
-    BoxError, Error, TimedOut,
+    BoxError, Error,
     circuit_breaker::{CircuitBreakerLayer, Config, State, Window},
+    timeout::{self, TimeoutLayer},
 };
 use std::{cell::Cell, future::pending, rc::Rc, time::Duration};
 use tokio::time::{Instant, sleep};
-use tower::{Service, ServiceBuilder, ServiceExt, service_fn, timeout::error::Elapsed};
+use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
 
 const WAIT: Duration = Duration::from_millis(250);
 const OPEN_FOR: Duration = Duration::from_mins(1);
@@ -25,14 +26,10 @@ async fn main() -> Result<(), BoxError> {
 
     let mut payments = ServiceBuilder::new()
         .layer(breaker)
-        // Once, at the bottom: every policy above keeps this error type.
-        .map_err(
-            |error: BoxError| {
-                if error.is::<Elapsed>() { TimedOut::new("provider", WAIT).into() } else { Error::Inner(error) }
-            },
-        )
         // Inside of the circuit, so that it sees a call without an answer as a failure.
-        .timeout(WAIT)
+        .layer(TimeoutLayer::new(timeout::Config::default().name("provider").timeout(WAIT))?)
+        // Once, at the bottom: every policy above keeps this error type.
+        .map_err(Error::Inner)
         .service(service_fn({
             let provider = Rc::clone(&provider);
             move |cents| charge(Rc::clone(&provider), cents)

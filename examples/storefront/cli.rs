@@ -12,10 +12,11 @@ pub(crate) const INTERRUPTED: u8 = 130;
 const LONG_ABOUT: &str = "\
 A shop that breaks and recovers, on loopback, with nothing installed.
 
-Customers browse the catalog (60 %) and check out (40 %). Half of the time the payment provider behind the checkout is \
-sick: slow, then failing, and after a recovery silent. The same customers and the same outage come twice, with resilience \
-off (a customer's patience is the only limit) and on (timeouts, circuit breakers, refusals with Retry-After). A table \
-compares the two.";
+Customers browse the catalog (60 %) and check out (40 %). The payment provider behind the checkout is flaky for a while, \
+and nearly half of the time sick: slow, then failing, and after a recovery silent. One of the two replicas of the catalog \
+pauses now and then, and once both fail for a moment. The same customers and the same troubles come twice, with resilience \
+off (a customer's patience is the only limit) and on (deadlines, retries from a budget, hedges, circuit breakers, a stale \
+price list, refusals with Retry-After). A table compares the two.";
 
 const EXAMPLES: &str = "\
 Examples:

@@ -1,12 +1,12 @@
 //! The same customers and the same outage, with resilience off and on.
 
 use crate::{
-    faults::Script,
+    faults::{Fault, Script},
     interrupt::Interrupt,
     load::{self, Arrival, Errand},
-    measure::{self, Numbers, Opened, Record, Tally},
+    measure::{self, Bucket, Numbers, Opened, Record, Stale, Tally},
     progress::Progress,
-    shop::Shop,
+    shop::{Seen, Shop},
     stacks::Resilience,
 };
 use mainstay::{
@@ -50,6 +50,11 @@ pub(crate) struct Run {
     /// How it went for those who looked at products, and for those who checked out.
     pub(crate) browse: Tally,
     pub(crate) checkout: Tally,
+    pub(crate) browse_p99: Option<Duration>,
+    /// The customers of each phase of the script.
+    pub(crate) phases: Vec<(Fault, Bucket)>,
+    pub(crate) stale: Stale,
+    pub(crate) seen: Seen,
     /// Of the payment circuit; none with resilience off.
     pub(crate) states: States,
     pub(crate) opened: Opened,
@@ -62,6 +67,28 @@ pub(crate) struct Comparison {
     pub(crate) script: Script,
     pub(crate) off: Run,
     pub(crate) on: Option<Run>,
+}
+
+impl Run {
+    /// Those who came while the provider had, for the first time, this fault.
+    pub(crate) fn phase(&self, fault: Fault) -> Option<&Bucket> {
+        self.phases.iter().find(|(known, _)| *known == fault).map(|(_, bucket)| bucket)
+    }
+
+    /// Requests that reached the replicas of the catalog, for each customer who looked at a product.
+    pub(crate) fn catalog_amplification(&self) -> Option<f64> {
+        measure::ratio(self.seen.at_catalog, self.browse.offered())
+    }
+
+    /// Requests that reached the provider, for each customer who checked out.
+    pub(crate) fn provider_amplification(&self) -> Option<f64> {
+        measure::ratio(self.seen.at_provider, self.checkout.offered())
+    }
+
+    /// Amounts that were taken from customers who were not told so.
+    pub(crate) fn not_told(&self) -> usize {
+        self.seen.books.captured.saturating_sub(self.checkout.ok)
+    }
 }
 
 impl fmt::Display for Plan {
@@ -106,8 +133,8 @@ impl Experiment {
 
         // Dropped at the end, and with it whatever still runs.
         let mut background = JoinSet::new();
-        let (script, switch) = (self.script.clone(), shop.switch.clone());
-        background.spawn(async move { script.play(switch, start).await });
+        let (script, switches) = (self.script.clone(), shop.switches.clone());
+        background.spawn(async move { script.play(switches, start).await });
         let (sender, records) = mpsc::unbounded_channel();
         background.spawn(load::generate(self.arrivals.clone(), shop.gateway, self.plan.patience, start, sender));
         let watched = shop
@@ -121,9 +148,9 @@ impl Experiment {
             Some((payment, shadow)) => [payment.end().await, shadow.end().await],
             None => [Vec::new(), Vec::new()],
         };
-        let provider_calls = shop.switch.sick_calls();
+        let seen = shop.seen();
         shop.close().await;
-        Ok(self.result(records, provider_calls, states, interrupt.has_come()))
+        Ok(self.result(records, seen, states, interrupt.has_come()))
     }
 
     /// What became of the customers, until all are accounted for, or until Ctrl-C.
@@ -152,15 +179,24 @@ impl Experiment {
         }
     }
 
-    fn result(&self, mut records: Vec<Record>, provider_calls: u64, [states, shadow]: [States; 2], cut: bool) -> Run {
+    fn phases(&self, records: &[Record]) -> Vec<(Fault, Bucket)> {
+        let phases = self.script.phases.iter();
+        phases.map(|phase| (phase.fault, Bucket::of(records, phase.from..phase.until))).collect()
+    }
+
+    fn result(&self, mut records: Vec<Record>, seen: Seen, [states, shadow]: [States; 2], cut: bool) -> Run {
         let opened = |states: &States| measure::opened_after(states, &self.script.silence());
         records.sort_by_key(|record| record.at);
         let recovery = if cut { None } else { measure::recovery(&records, self.script.recovery(), self.plan.duration) };
         let errand = |errand| Tally::of(records.iter().filter(|record| record.errand == errand));
         Run {
-            numbers: Numbers::of(&records, provider_calls, recovery),
+            numbers: Numbers::of(&records, seen.sick_calls, recovery),
             browse: errand(Errand::Browse),
             checkout: errand(Errand::Checkout),
+            browse_p99: measure::p99(&records, Errand::Browse),
+            phases: self.phases(&records),
+            stale: Stale::of(&records),
+            seen,
             opened: Opened { after: opened(&states), settled_only: opened(&shadow) },
             states,
             records,

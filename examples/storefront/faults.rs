@@ -1,4 +1,4 @@
-//! What can be wrong with the provider, and the script of the outage.
+//! What can be wrong with a service, and the script of what goes wrong when.
 
 use serde::Serialize;
 use std::{
@@ -7,7 +7,7 @@ use std::{
     str::FromStr,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -16,12 +16,16 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-/// How the provider is.
+/// How a service is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Fault {
     #[default]
     Healthy,
+    /// Stands still for a moment every now and then, as if it collected garbage.
+    Pausing,
+    /// Answers one request in eight with 503, or breaks the connection before or after it has done what it was asked for.
+    Flaky,
     /// Answers, but later than a customer waits.
     Slow,
     /// Answers 500 at once.
@@ -30,20 +34,36 @@ pub(crate) enum Fault {
     Silent,
 }
 
-/// The provider's fault, set from outside, and how many requests met one.
-#[derive(Clone, Debug, Default)]
+/// The fault of one service, set from outside, and how many requests came.
+#[derive(Clone, Debug)]
 pub(crate) struct Switch {
     state: Arc<State>,
 }
 
-#[derive(Debug, Default)]
+/// A fault, and since when.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Setting {
+    pub(crate) fault: Fault,
+    pub(crate) since: Instant,
+}
+
+#[derive(Debug)]
 struct State {
-    fault: watch::Sender<Fault>,
-    /// A counter that nobody decides by, hence relaxed.
+    setting: watch::Sender<Setting>,
+    /// Counters that nobody decides by, hence relaxed.
+    requests: AtomicUsize,
     sick_calls: AtomicU64,
 }
 
-/// One part of the script.
+/// The switches of the shop that the script sets.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Switches {
+    pub(crate) provider: Switch,
+    /// One for each replica.
+    pub(crate) catalog: [Switch; 2],
+}
+
+/// One part of the provider's script.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub(crate) struct Phase {
     pub(crate) fault: Fault,
@@ -51,68 +71,99 @@ pub(crate) struct Phase {
     pub(crate) until: Duration,
 }
 
-/// The whole script: sick in three ways, the last of which comes when the shop has recovered from the others.
+/// The whole script. The provider is flaky, then sick in three ways, the last of which comes when the shop has recovered from
+/// the others. One replica of the catalog pauses all the while, and for a short time both fail.
 #[derive(Clone, Debug)]
 pub(crate) struct Script {
-    pub(crate) phases: [Phase; 6],
+    pub(crate) phases: [Phase; 7],
+    /// While both replicas of the catalog fail.
+    pub(crate) catalog_outage: Range<Duration>,
 }
 
 impl Fault {
-    pub(crate) const ALL: [Self; 4] = [Self::Healthy, Self::Slow, Self::Failing, Self::Silent];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Healthy, Self::Pausing, Self::Flaky, Self::Slow, Self::Failing, Self::Silent];
 
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Healthy => "healthy",
+            Self::Pausing => "pausing",
+            Self::Flaky => "flaky",
             Self::Slow => "slow",
             Self::Failing => "failing",
             Self::Silent => "silent",
         }
     }
+
+    /// Whether nobody is served in time. A pause or a mishap now and then is no sickness.
+    const fn is_sickness(self) -> bool {
+        matches!(self, Self::Slow | Self::Failing | Self::Silent)
+    }
+}
+
+impl Default for Switch {
+    fn default() -> Self {
+        let setting = watch::Sender::new(Setting { fault: Fault::Healthy, since: Instant::now() });
+        Self { state: Arc::new(State { setting, requests: AtomicUsize::new(0), sick_calls: AtomicU64::new(0) }) }
+    }
 }
 
 impl Switch {
     pub(crate) fn set(&self, fault: Fault) {
-        self.state.fault.send_replace(fault);
+        self.state.setting.send_replace(Setting { fault, since: Instant::now() });
     }
 
     pub(crate) fn fault(&self) -> Fault {
-        *self.state.fault.borrow()
+        self.state.setting.borrow().fault
     }
 
-    /// A request reaches the provider: counts it if the provider is sick, and says how it is.
-    pub(crate) fn meet(&self) -> Fault {
-        let fault = self.fault();
-        if fault != Fault::Healthy {
+    /// A request reaches the service: counts it, and says how the service is.
+    pub(crate) fn meet(&self) -> Setting {
+        let setting = *self.state.setting.borrow();
+        // Relaxed: see the counters.
+        self.state.requests.fetch_add(1, Ordering::Relaxed);
+        if setting.fault.is_sickness() {
             self.state.sick_calls.fetch_add(1, Ordering::Relaxed);
         }
-        fault
+        setting
     }
 
-    /// Requests that reached the provider while it was sick.
+    /// Requests that reached the service.
+    pub(crate) fn requests(&self) -> usize {
+        // Relaxed: see the counters.
+        self.state.requests.load(Ordering::Relaxed)
+    }
+
+    /// Requests that reached the service while it was sick.
     pub(crate) fn sick_calls(&self) -> u64 {
+        // Relaxed: see the counters.
         self.state.sick_calls.load(Ordering::Relaxed)
     }
 }
 
 impl Script {
-    /// Where each phase ends, in hundredths of the run. Both healthy phases after a sick one are long enough for a recovery
-    /// in the shortest run: the silence begins with closed circuits, and the end is good.
-    const ENDS: [(Fault, u32); 6] = [
-        (Fault::Healthy, 10),
-        (Fault::Slow, 25),
-        (Fault::Failing, 40),
-        (Fault::Healthy, 55),
-        (Fault::Silent, 75),
+    /// Where each phase of the provider ends, in hundredths of the run. Both healthy phases after a sick one are long enough
+    /// for a recovery in the shortest run: the silence begins with closed circuits, and the end is good.
+    const ENDS: [(Fault, u32); 7] = [
+        (Fault::Healthy, 6),
+        (Fault::Flaky, 22),
+        (Fault::Slow, 36),
+        (Fault::Failing, 50),
+        (Fault::Healthy, 63),
+        (Fault::Silent, 80),
         (Fault::Healthy, 100),
     ];
+    /// When both replicas of the catalog fail, in hundredths of the run: while the provider is well.
+    const CATALOG_OUTAGE: Range<u32> = 54..60;
 
     pub(crate) fn over(duration: Duration) -> Self {
+        let at = |hundredths| duration * hundredths / 100;
         let mut from = Duration::ZERO;
-        let phases = Self::ENDS.map(|(fault, hundredths)| {
-            let until = duration * hundredths / 100;
+        let phases = Self::ENDS.map(|(fault, end)| {
+            let until = at(end);
             Phase { fault, from: std::mem::replace(&mut from, until), until }
         });
-        Self { phases }
+        Self { phases, catalog_outage: at(Self::CATALOG_OUTAGE.start)..at(Self::CATALOG_OUTAGE.end) }
     }
 
     /// While the provider is silent.
@@ -126,17 +177,31 @@ impl Script {
         self.phases[self.phases.len() - 1].from
     }
 
-    /// The fault at a moment of the run.
+    /// The provider's fault at a moment of the run.
     pub(crate) fn fault_at(&self, at: Duration) -> Fault {
         self.phases.iter().find(|phase| at < phase.until).map_or(Fault::Healthy, |phase| phase.fault)
     }
 
-    /// Sets the switch as the script says, counted from `start`.
-    pub(crate) async fn play(&self, switch: Switch, start: Instant) {
-        for phase in &self.phases {
-            sleep_until(start + phase.from).await;
-            switch.set(phase.fault);
-        }
+    /// Sets the switches as the script says, counted from `start`.
+    pub(crate) async fn play(&self, switches: Switches, start: Instant) {
+        let provider = async {
+            for phase in &self.phases {
+                sleep_until(start + phase.from).await;
+                switches.provider.set(phase.fault);
+            }
+        };
+        let catalog = async {
+            let outage = &self.catalog_outage;
+            let [first, second] = &switches.catalog;
+            second.set(Fault::Pausing);
+            sleep_until(start + outage.start).await;
+            first.set(Fault::Failing);
+            second.set(Fault::Failing);
+            sleep_until(start + outage.end).await;
+            first.set(Fault::Healthy);
+            second.set(Fault::Pausing);
+        };
+        tokio::join!(provider, catalog);
     }
 }
 
@@ -165,9 +230,9 @@ mod tests {
         let phases = Script::over(duration).phases;
 
         assert_eq!(phases[0].from, Duration::ZERO);
-        assert_eq!(phases[5].until, duration);
+        assert_eq!(phases[6].until, duration);
         assert!(phases.windows(2).all(|pair| pair[0].until == pair[1].from && pair[0].from < pair[0].until));
-        assert_eq!((phases[0].fault, phases[5].fault), (Fault::Healthy, Fault::Healthy));
+        assert_eq!((phases[0].fault, phases[6].fault), (Fault::Healthy, Fault::Healthy));
     }
 
     #[test]
@@ -186,27 +251,38 @@ mod tests {
         assert!(shortest > script.recovery() + recovery);
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn the_switch_follows_the_script() {
+    #[test]
+    fn the_catalog_fails_while_the_provider_is_well() {
         let script = Script::over(Duration::from_secs(20));
-        let (switch, start) = (Switch::default(), Instant::now());
+        let Range { start, end } = script.catalog_outage;
+        assert!(start < end && script.fault_at(start) == Fault::Healthy && script.fault_at(end) == Fault::Healthy);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_switches_follow_the_script() {
+        use Fault::{Failing, Flaky, Healthy, Pausing, Silent, Slow};
+
+        let script = Script::over(Duration::from_secs(20));
+        let (switches, start) = (Switches::default(), Instant::now());
         let playing = tokio::spawn({
-            let (script, switch) = (script.clone(), switch.clone());
-            async move { script.play(switch, start).await }
+            let (script, switches) = (script.clone(), switches.clone());
+            async move { script.play(switches, start).await }
         });
-        for (second, fault) in [
-            (1, Fault::Healthy),
-            (4, Fault::Slow),
-            (7, Fault::Failing),
-            (10, Fault::Healthy),
-            (12, Fault::Silent),
-            (16, Fault::Healthy),
+        for (second, fault, catalog) in [
+            (1, Healthy, [Healthy, Pausing]),
+            (3, Flaky, [Healthy, Pausing]),
+            (5, Slow, [Healthy, Pausing]),
+            (8, Failing, [Healthy, Pausing]),
+            (11, Healthy, [Failing, Failing]),
+            (14, Silent, [Healthy, Pausing]),
+            (17, Healthy, [Healthy, Pausing]),
         ] {
             sleep_until(start + Duration::from_secs(second)).await;
-            assert_eq!(switch.meet(), fault);
+            assert_eq!(switches.provider.meet().fault, fault);
             assert_eq!(script.fault_at(Duration::from_secs(second)), fault);
+            assert_eq!(switches.catalog.each_ref().map(Switch::fault), catalog);
         }
-        assert_eq!(switch.sick_calls(), 3);
+        assert_eq!((switches.provider.requests(), switches.provider.sick_calls()), (7, 3));
         playing.await.unwrap();
     }
 

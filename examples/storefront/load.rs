@@ -4,6 +4,7 @@ use crate::{
     measure::{Outcome, Record},
     services::catalog::{self, PRODUCTS},
     stacks::{self, Http},
+    wire::IDEMPOTENCY_KEY,
 };
 use axum::body::Body;
 use http::{
@@ -11,8 +12,9 @@ use http::{
     header::{CONTENT_TYPE, RETRY_AFTER},
 };
 use http_body_util::BodyExt;
+use mainstay::BoxError;
 use rand::{RngExt, SeedableRng, rngs::Xoshiro256PlusPlus};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::{net::SocketAddr, time::Duration};
 use tokio::{
     sync::mpsc,
@@ -37,6 +39,8 @@ pub(crate) struct Arrival {
     pub(crate) at: Duration,
     pub(crate) errand: Errand,
     product: u32,
+    /// The how manieth customer.
+    number: usize,
 }
 
 /// A Poisson process: the times between arrivals are independent and exponential. The same seed gives the same arrivals.
@@ -54,6 +58,7 @@ pub(crate) fn arrivals(seed: u64, rate: u32, duration: Duration) -> Vec<Arrival>
             at: Duration::from_secs_f64(at),
             errand: if random.random_bool(CHECKOUTS) { Errand::Checkout } else { Errand::Browse },
             product: random.random_range(1..=PRODUCTS),
+            number: arrivals.len(),
         });
     }
 }
@@ -75,33 +80,35 @@ pub(crate) async fn generate(
         customers.spawn(async move {
             let answer = timeout_at(due + patience, visit(http, gateway, arrival)).await;
             let waited = due.elapsed().min(patience);
-            let outcome = answer.map_or(Outcome::Late, |answer| answer.unwrap_or(Outcome::Failed));
+            let (outcome, stale) = match answer {
+                Ok(answer) => answer.unwrap_or((Outcome::Failed, false)),
+                Err(_) => (Outcome::Late, false),
+            };
             // Nobody listens any more after Ctrl-C.
-            let _ = records.send(Record { at: arrival.at, errand: arrival.errand, outcome, waited });
+            let _ = records.send(Record { at: arrival.at, errand: arrival.errand, outcome, stale, waited });
         });
         while customers.try_join_next().is_some() {}
     }
     customers.join_all().await;
 }
 
-/// One request, to the last byte of its answer.
-async fn visit(
-    http: Http,
-    gateway: SocketAddr,
-    arrival: Arrival,
-) -> Result<Outcome, Box<dyn std::error::Error + Send + Sync>> {
+/// One request, to the last byte of its answer; and whether that is from the stale price list.
+async fn visit(http: Http, gateway: SocketAddr, arrival: Arrival) -> Result<(Outcome, bool), BoxError> {
     let response = http.request(request(gateway, arrival)).await?;
     let outcome = judge(response.status(), response.headers());
-    response.into_body().collect().await?;
-    Ok(outcome)
+    let body = response.into_body().collect().await?.to_bytes();
+    let stale = outcome == Outcome::Ok && serde_json::from_slice::<Value>(&body)?["stale"] == true;
+    Ok((outcome, stale))
 }
 
 fn request(gateway: SocketAddr, arrival: Arrival) -> Request<Body> {
-    let Arrival { product, errand, .. } = arrival;
+    let Arrival { product, errand, number, .. } = arrival;
     match errand {
         Errand::Browse => Request::get(format!("http://{gateway}/products/{product}")).body(Body::empty()),
         Errand::Checkout => Request::post(format!("http://{gateway}/checkout"))
             .header(CONTENT_TYPE, "application/json")
+            // The same in both runs, so that a flaky provider has the same mishaps.
+            .header(IDEMPOTENCY_KEY, format!("customer-{number}"))
             .body(Body::from(json!({ "product": product, "cents": catalog::price(product) }).to_string())),
     }
     .expect("an address and a number make a valid head")

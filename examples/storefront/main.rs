@@ -1,18 +1,20 @@
 //! A shop that breaks and recovers: `cargo run --release --bin storefront`
 //!
-//! Four services speak HTTP over loopback. The payment provider becomes slow, then fails, recovers, falls silent, and
-//! recovers for good; customers arrive all the while and do not wait for each other. The same customers and the same outage
-//! come twice, first with resilience off and then with resilience on, and the numbers of both are set side by side.
+//! Four services speak HTTP over loopback. The payment provider is flaky, becomes slow, then fails, recovers, falls silent,
+//! and recovers for good; one replica of the catalog pauses now and then, and once both fail for a moment. Customers arrive
+//! all the while and do not wait for each other. The same customers and the same troubles come twice, first with resilience
+//! off and then with resilience on, and the numbers of both are set side by side.
 //!
 //! ```text
-//!   customers ──▶ gateway ──▶ catalog (two replicas)
+//!   customers ──▶ gateway ──▶ catalog (two replicas: one pauses, once both fail)
 //!                    │
-//!                    └──────▶ payment ──▶ provider (slow, failing, silent)
+//!                    └──────▶ payment ──▶ provider (flaky, slow, failing, silent)
 //! ```
 //!
 //! Where to read on: `stacks.rs` has every client layer by layer, `services/` one file per service, `faults.rs` the script
-//! of the outage, `load.rs` the customers, `measure.rs` what is counted.
+//! of the troubles, `load.rs` the customers, `measure.rs` what is counted.
 
+mod books;
 mod cli;
 mod experiment;
 mod faults;
@@ -21,13 +23,17 @@ mod load;
 mod measure;
 mod pool;
 mod progress;
+mod recent;
 mod replicas;
 mod report;
 mod serve;
 mod server;
 mod services;
 mod shop;
+mod sickness;
 mod stacks;
+mod stale;
+mod traffic;
 mod wire;
 
 use interrupt::Interrupt;

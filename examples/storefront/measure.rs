@@ -17,6 +17,8 @@ pub(crate) struct Record {
     pub(crate) at: Duration,
     pub(crate) errand: Errand,
     pub(crate) outcome: Outcome,
+    /// Whether the answer came from the stale price list.
+    pub(crate) stale: bool,
     /// From the arrival to the answer, or to the end of the patience.
     pub(crate) waited: Duration,
 }
@@ -62,6 +64,14 @@ pub(crate) struct Opened {
     pub(crate) settled_only: Option<Duration>,
 }
 
+/// Answers from the stale price list, and when the first and the last of the customers came who got one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Stale {
+    pub(crate) answers: usize,
+    pub(crate) first: Option<Duration>,
+    pub(crate) last: Option<Duration>,
+}
+
 /// The customers who came within one piece of time.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Bucket {
@@ -102,7 +112,7 @@ impl Tally {
 
     /// The share that was served in time; none if nobody came.
     pub(crate) fn goodput(&self) -> Option<f64> {
-        (self.offered() > 0).then(|| number(self.ok) / number(self.offered()))
+        ratio(self.ok, self.offered())
     }
 }
 
@@ -124,6 +134,20 @@ impl Numbers {
             recovery_s: recovery.map(|time| time.as_secs_f64()),
         }
     }
+}
+
+impl Stale {
+    /// The records are in the order of arrival.
+    pub(crate) fn of(records: &[Record]) -> Self {
+        let mut came = records.iter().filter(|record| record.stale).map(|record| record.at);
+        let first = came.next();
+        Self { answers: records.iter().filter(|record| record.stale).count(), first, last: came.next_back().or(first) }
+    }
+}
+
+/// How long those waited who came for one thing; 99 of 100 waited no longer.
+pub(crate) fn p99(records: &[Record], errand: Errand) -> Option<Duration> {
+    percentile(&sorted_waits(records.iter().filter(|record| record.errand == errand)), 99)
 }
 
 /// From the provider's recovery to full goodput.
@@ -165,7 +189,7 @@ pub(crate) fn series(records: &[Record], time: Range<Duration>, grain: Duration)
 }
 
 impl Bucket {
-    fn of(records: &[Record], time: Range<Duration>) -> Self {
+    pub(crate) fn of(records: &[Record], time: Range<Duration>) -> Self {
         let first = records.partition_point(|record| record.at < time.start);
         let last = records.partition_point(|record| record.at < time.end);
         let inside = &records[first..last];
@@ -182,8 +206,8 @@ impl Bucket {
     }
 }
 
-fn sorted_waits(records: &[Record]) -> Vec<Duration> {
-    let mut waits: Vec<_> = records.iter().map(|record| record.waited).collect();
+fn sorted_waits<'a>(records: impl IntoIterator<Item = &'a Record>) -> Vec<Duration> {
+    let mut waits: Vec<_> = records.into_iter().map(|record| record.waited).collect();
     waits.sort_unstable();
     waits
 }
@@ -197,6 +221,11 @@ fn percentile(sorted: &[Duration], hundredths: usize) -> Option<Duration> {
 /// Rounds to a fraction of one, such as a tenth with 10.
 fn round(value: f64, fraction: f64) -> f64 {
     (value * fraction).round() / fraction
+}
+
+/// None if there was nothing.
+pub(crate) fn ratio(part: usize, whole: usize) -> Option<f64> {
+    (whole > 0).then(|| number(part) / number(whole))
 }
 
 /// A count, to calculate with.
@@ -213,7 +242,7 @@ mod tests {
 
     fn record(at_ms: u64, outcome: Outcome, waited_ms: u64) -> Record {
         let [at, waited] = [at_ms, waited_ms].map(Duration::from_millis);
-        Record { at, errand: Errand::Browse, outcome, waited }
+        Record { at, errand: Errand::Browse, outcome, stale: false, waited }
     }
 
     /// One customer each 10 ms from one second to two; those until `bad_until` fail.
@@ -231,6 +260,17 @@ mod tests {
         assert_eq!((numbers.ok, numbers.late, numbers.refused, numbers.failed), (2, 1, 1, 1));
         assert_eq!((numbers.offered, numbers.provider_calls, numbers.recovery_s), (5, 3, None));
         assert!((numbers.goodput - 0.4).abs() < 1e-9);
+    }
+
+    #[test]
+    fn stale_answers_are_counted_with_their_first_and_last_moment() {
+        let mut records = after_outage(0);
+        assert_eq!(Stale::of(&records), Stale::default());
+        records[10].stale = true;
+        let [first, last] = [10, 20].map(|number: usize| Some(records[number].at));
+        assert_eq!(Stale::of(&records), Stale { answers: 1, first, last: first });
+        records[20].stale = true;
+        assert_eq!(Stale::of(&records), Stale { answers: 2, first, last });
     }
 
     #[test]

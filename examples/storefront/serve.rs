@@ -29,7 +29,8 @@ pub(crate) async fn run(arguments: &Arguments, mut interrupt: Interrupt) -> Resu
 }
 
 fn lines_to_try(shop: &Shop) -> String {
-    let Shop { gateway, provider, .. } = shop;
+    let Shop { gateway, provider, catalog, .. } = shop;
+    let [first, second] = catalog;
     format!(
         "\
 The shop is open at http://{gateway}, resilience on. Ctrl-C closes it.
@@ -40,7 +41,13 @@ The shop is open at http://{gateway}, resilience on. Ctrl-C closes it.
 
 Break the payment provider, check out a dozen times, and see the circuit open:
 
-  curl -X POST http://{provider}/faults/silent      (or slow, failing, healthy)
+  curl -X POST http://{provider}/faults/silent      (or flaky, slow, failing, healthy)
+  curl -s http://{provider}/books
+
+Break the catalog: let both replicas fail, and see the stale price list:
+
+  curl -X POST http://{first}/faults/failing
+  curl -X POST http://{second}/faults/failing      (or pausing, flaky, slow, silent, healthy)
 "
     )
 }

@@ -16,6 +16,9 @@ use std::time::SystemTime;
 /// The trace that a request belongs to (W3C Trace Context), handed on from hop to hop.
 pub(crate) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
+/// Which purchase a request belongs to: who sends it again sends the same key, and pays once.
+pub(crate) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
 /// The answer when there is none to give: one shape for all services.
 pub(crate) fn problem(status: StatusCode, code: &str, message: &str, details: &Value) -> Response {
     (status, Json(body(code, message, details))).into_response()
@@ -78,6 +81,7 @@ const fn reason(reason: Reason) -> &'static str {
         Reason::CircuitOpen => "circuit_open",
         Reason::BulkheadFull => "pool_full",
         Reason::NoEndpoint => "no_endpoint",
+        Reason::DeadlinePassed => "deadline_passed",
         _ => "refused",
     }
 }

@@ -33,6 +33,9 @@ impl Chart {
         for phase in &script.phases {
             chart.phase(phase.fault.as_str(), phase.from..phase.until);
         }
+        let outage = &script.catalog_outage;
+        let (left, right) = (chart.x(outage.start), chart.x(outage.end));
+        chart.rectangle("outage", left, TOP, right - left, height, "");
         chart.time_axis();
         chart
     }

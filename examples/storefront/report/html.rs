@@ -66,8 +66,8 @@ fn heading(comparison: &Comparison, on: &Run) -> String {
     let percent = |run: &Run| run.browse.goodput().unwrap_or(0.0) * 100.0;
     format!(
         "<h1>A shop breaks and recovers</h1>\n\
-         <p>The payment provider is slow, then fails, recovers, falls silent, and recovers for good. The same \
-         {offered} customers came twice. With resilience <b>off</b>, {off_percent:.1}&nbsp;% of those who only looked at the \
+         <p>The payment provider is flaky, then slow, then fails, recovers, falls silent, and recovers for good. One replica \
+         of the catalog pauses now and then, and once both fail for a moment. The same {offered} customers came twice. With resilience <b>off</b>, {off_percent:.1}&nbsp;% of those who only looked at the \
          catalog were served in time, and {off_calls} calls reached the sick provider. With resilience <b>on</b> it was \
          {on_percent:.1}&nbsp;%, and {on_calls} calls.</p>\n",
         offered = grouped(comparison.off.numbers.offered),
@@ -200,18 +200,26 @@ fn terms(comparison: &Comparison) -> String {
          <dt>refused</dt><dd>a 503 or 429 with <code>Retry-After</code>: not served, and told at once when to come back</dd>\n\
          <dt>failed</dt><dd>any other answer, such as 502, or 503 from a pool that is full</dd>\n\
          <dt>goodput</dt><dd>ok divided by offered</dd>\n\
+         <dt>stale</dt><dd>ok, but the price is that of the gateway's own copy, and the answer says so: better than none \
+         while both replicas of the catalog fail (the grey stripe in the charts)</dd>\n\
+         <dt>flaky</dt><dd>one request in eight is answered with 503, or its connection breaks before or after the amount \
+         is captured; in both modes the same ones</dd>\n\
+         <dt>attempts</dt><dd>requests that the gateway sends: one per call, and retries, and hedges, which are sent when the \
+         first answer takes long; both are paid from a budget that every good answer fills a little</dd>\n\
+         <dt>charged twice</dt><dd>amounts that the provider captured for a visit that had paid already</dd>\n\
          <dt>silence</dt><dd>from the moment the provider falls silent to the opening of the payment circuit, if it was \
          closed; without in-flight detection, to that of another in shadow mode, which sees the same calls by the same rules, \
          but each only at its end</dd>\n\
          <dt>recovery</dt><dd>from the moment the provider is healthy for good to the end of the last {grain} ms in which \
          fewer than 95 % of the customers were served in time</dd>\n\
          <dt>off</dt><dd>every call waits as long as its caller does</dd>\n\
-         <dt>on</dt><dd>timeouts (gateway {payment} ms, payment {provider} ms) and circuits; a refusal becomes a 503 with \
-         <code>Retry-After</code></dd>\n\
+         <dt>on</dt><dd>timeouts (gateway {total} ms in all and {payment} ms per attempt, payment {provider} ms), circuits, \
+         retries, hedges and the stale price list; a refusal becomes a 503 with <code>Retry-After</code></dd>\n\
          <dt>both</dt><dd>the same customers at the same moments, the same outage, and pools of {slots} requests in progress \
          with a queue of as many in each service</dd>\n</dl>\n",
         patience = plan.patience.as_millis(),
         grain = measure::GRAIN.as_millis(),
+        total = times.total.as_millis(),
         payment = times.payment.as_millis(),
         provider = times.provider.as_millis(),
         slots = crate::pool::slots_for(plan.rate),

@@ -1,10 +1,13 @@
 //! `report.json`
 
 use crate::{
+    books::Balance,
     experiment::{Comparison, Run},
     faults::Phase,
-    measure::{Numbers, Opened, Tally},
+    measure::{Bucket, Numbers, Opened, Stale, Tally},
+    sickness,
     stacks::Times,
+    traffic::Sent,
 };
 use serde::Serialize;
 use serde_json::Result;
@@ -25,6 +28,8 @@ struct Details {
     patience_ms: f64,
     open_for_s: f64,
     script: Vec<PhaseInSeconds>,
+    catalog_outage: Span,
+    pause_ms: f64,
     off: Routes,
     on: Option<Routes>,
 }
@@ -37,10 +42,60 @@ struct PhaseInSeconds {
 }
 
 #[derive(Serialize)]
+struct Span {
+    from_s: f64,
+    until_s: f64,
+}
+
+#[derive(Serialize)]
 struct Routes {
     browse: Route,
+    /// How long those waited who looked at a product.
+    browse_p99_ms: Option<f64>,
     checkout: Route,
     silence: Silence,
+    /// In the order of the script.
+    phases: Vec<Goodputs>,
+    stale: StaleAnswers,
+    catalog: Client,
+    payment: Client,
+    books: Books,
+}
+
+/// Of those who came in one phase; `null` if nobody did.
+#[derive(Serialize)]
+struct Goodputs {
+    browse: Option<f64>,
+    checkout: Option<f64>,
+}
+
+/// How many of the answers that were ok came from the stale price list, and when the first and the last of the customers came
+/// who got one.
+#[derive(Serialize)]
+struct StaleAnswers {
+    answers: usize,
+    first_s: Option<f64>,
+    last_s: Option<f64>,
+}
+
+/// One client of the gateway, and what its service sees of it.
+#[derive(Serialize)]
+struct Client {
+    #[serde(flatten)]
+    sent: Sent,
+    attempts_per_call: Option<f64>,
+    /// Requests that reached the servers: of the catalog both replicas, of payment the provider behind it.
+    reached: usize,
+    /// The same for each customer who came for it.
+    amplification: Option<f64>,
+}
+
+#[derive(Serialize)]
+struct Books {
+    #[serde(flatten)]
+    balance: Balance,
+    /// Amounts that were taken from customers who were not told so.
+    not_told: usize,
 }
 
 /// When the payment circuit opened, counted from the moment at which the provider fell silent; `null` if it was not closed
@@ -73,6 +128,11 @@ pub(super) fn report(comparison: &Comparison) -> Result<String> {
             patience_ms: plan.patience.as_secs_f64() * 1e3,
             open_for_s: Times::of(plan).open_for.as_secs_f64(),
             script: script.phases.iter().map(PhaseInSeconds::of).collect(),
+            catalog_outage: Span {
+                from_s: script.catalog_outage.start.as_secs_f64(),
+                until_s: script.catalog_outage.end.as_secs_f64(),
+            },
+            pause_ms: sickness::pause(plan.patience).as_secs_f64() * 1e3,
             off: Routes::of(off),
             on: on.as_ref().map(Routes::of),
         },
@@ -87,7 +147,40 @@ impl PhaseInSeconds {
 
 impl Routes {
     fn of(run: &Run) -> Self {
-        Self { browse: Route::of(run.browse), checkout: Route::of(run.checkout), silence: Silence::of(run.opened) }
+        Self {
+            browse: Route::of(run.browse),
+            browse_p99_ms: run.browse_p99.map(|wait| wait.as_secs_f64() * 1e3),
+            checkout: Route::of(run.checkout),
+            silence: Silence::of(run.opened),
+            phases: run.phases.iter().map(|(_, bucket)| Goodputs::of(bucket)).collect(),
+            stale: StaleAnswers::of(run.stale),
+            catalog: Client {
+                sent: run.seen.to_catalog,
+                attempts_per_call: run.seen.to_catalog.attempts_per_call(),
+                reached: run.seen.at_catalog,
+                amplification: run.catalog_amplification(),
+            },
+            payment: Client {
+                sent: run.seen.to_payment,
+                attempts_per_call: run.seen.to_payment.attempts_per_call(),
+                reached: run.seen.at_provider,
+                amplification: run.provider_amplification(),
+            },
+            books: Books { balance: run.seen.books, not_told: run.not_told() },
+        }
+    }
+}
+
+impl Goodputs {
+    fn of(bucket: &Bucket) -> Self {
+        Self { browse: bucket.browse.goodput(), checkout: bucket.checkout.goodput() }
+    }
+}
+
+impl StaleAnswers {
+    fn of(stale: Stale) -> Self {
+        let [first_s, last_s] = [stale.first, stale.last].map(|time| time.map(|time| time.as_secs_f64()));
+        Self { answers: stale.answers, first_s, last_s }
     }
 }
 

@@ -1,23 +1,40 @@
 //! The table in the terminal.
 
-use crate::experiment::{Comparison, Run};
+use crate::{
+    experiment::{Comparison, Run},
+    faults::Fault,
+};
 use std::{fmt::Write, time::Duration};
 
 /// A line of the table: what it says, and how to read it from a run.
 type Line = (&'static str, fn(&Run) -> String);
 
 /// The lines, in the terminal and on the page.
-pub(super) const LINES: [Line; 14] = [
+pub(super) const LINES: [Line; 26] = [
     ("offered", |run| grouped(run.numbers.offered)),
     ("ok, within patience", |run| grouped(run.numbers.ok)),
+    ("  of those, from the stale price list", |run| grouped(run.stale.answers)),
     ("late, gave up", |run| grouped(run.numbers.late)),
     ("refused, told when to come back", |run| grouped(run.numbers.refused)),
     ("failed", |run| grouped(run.numbers.failed)),
     ("goodput", |run| percent(Some(run.numbers.goodput))),
     ("  of the catalog", |run| percent(run.browse.goodput())),
     ("  of checkout", |run| percent(run.checkout.goodput())),
+    ("  of checkout while the provider is flaky", |run| percent(flaky(run))),
     ("p50", |run| format!("{:.0} ms", run.numbers.p50_ms)),
     ("p99", |run| format!("{:.0} ms", run.numbers.p99_ms)),
+    ("p99 of the catalog", |run| millis(run.browse_p99)),
+    ("attempts per call to the catalog", |run| per_one(run.seen.to_catalog.attempts_per_call())),
+    ("  hedges sent", |run| run.seen.to_catalog.hedges.to_string()),
+    ("  hedges that won", |run| run.seen.to_catalog.hedges_won.to_string()),
+    ("  requests that reached it, per customer", |run| per_one(run.catalog_amplification())),
+    ("attempts per call to payment", |run| per_one(run.seen.to_payment.attempts_per_call())),
+    ("  requests that reached the provider, per customer", |run| per_one(run.provider_amplification())),
+    ("retries and hedges that the budgets did not pay", |run| {
+        (run.seen.to_catalog.not_paid + run.seen.to_payment.not_paid).to_string()
+    }),
+    ("charged twice", |run| run.seen.books.charged_twice.to_string()),
+    ("charged, but not told so", |run| run.not_told().to_string()),
     ("calls that reached the sick provider", |run| run.numbers.provider_calls.to_string()),
     ("from the provider's silence to an open circuit", |run| millis(run.opened.after)),
     ("  without in-flight detection", |run| millis(run.opened.settled_only)),
@@ -27,12 +44,17 @@ pub(super) const LINES: [Line; 14] = [
     }),
 ];
 
+/// The goodput of checkout in that phase.
+fn flaky(run: &Run) -> Option<f64> {
+    run.phase(Fault::Flaky)?.checkout.goodput()
+}
+
 /// Off against on.
 pub(crate) fn table(comparison: &Comparison) -> String {
-    let mut text = format!("\n{:<46}{:>12}{:>12}\n", "resilience", "off", "on");
+    let mut text = format!("\n{:<52}{:>12}{:>12}\n", "resilience", "off", "on");
     for (name, value) in LINES {
         let on = comparison.on.as_ref().map_or_else(|| "–".to_owned(), value);
-        writeln!(text, "{name:<46}{:>12}{on:>12}", value(&comparison.off)).expect("a string takes everything");
+        writeln!(text, "{name:<52}{:>12}{on:>12}", value(&comparison.off)).expect("a string takes everything");
     }
     text.push('\n');
     text
@@ -40,6 +62,10 @@ pub(crate) fn table(comparison: &Comparison) -> String {
 
 fn percent(share: Option<f64>) -> String {
     share.map_or_else(|| "–".to_owned(), |share| format!("{:.1} %", share * 100.0))
+}
+
+fn per_one(ratio: Option<f64>) -> String {
+    ratio.map_or_else(|| "–".to_owned(), |ratio| format!("{ratio:.2}"))
 }
 
 fn millis(time: Option<Duration>) -> String {

@@ -1,4 +1,4 @@
-//! The catalog: what there is to buy. Never broken by the script; it must not suffer from what is.
+//! The catalog: what there is to buy. It must not suffer from what is wrong with the provider; it has troubles of its own.
 
 use crate::wire;
 use axum::{
@@ -32,8 +32,12 @@ async fn product(State(replica): State<&'static str>, Path(id): Path<String>, he
     };
     // The look-up: some products take longer than others.
     sleep(Duration::from_millis(u64::from(4 + id % 10))).await;
-    let product = json!({ "id": id, "name": format!("Product {id}"), "price_cents": price(id), "replica": replica });
+    let product = json!({ "id": id, "name": name(id), "price_cents": price(id), "replica": replica });
     wire::with_trace(&headers, Json(product).into_response())
+}
+
+pub(crate) fn name(id: u32) -> String {
+    format!("Product {id}")
 }
 
 /// In cents.

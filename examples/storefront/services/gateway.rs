@@ -1,8 +1,9 @@
 //! The gateway: the door of the shop. It routes, and the stacks behind its routes do the rest.
 
 use crate::{
+    services::provider::LONGEST_KEY,
     stacks::Upstream,
-    wire::{self, TRACEPARENT},
+    wire::{self, IDEMPOTENCY_KEY, TRACEPARENT},
 };
 use axum::{
     Router,
@@ -13,14 +14,18 @@ use axum::{
     response::Response,
     routing::{get, get_service, post_service},
 };
-use http::{HeaderValue, StatusCode, Uri, header::RETRY_AFTER};
+use http::{HeaderMap, HeaderValue, StatusCode, Uri, header::RETRY_AFTER};
 use mainstay::{BoxError, http::RefusalResponseLayer};
 use metrics::{Counter, counter};
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde_json::json;
 use std::{
     convert::Infallible,
-    sync::atomic::{AtomicU64, Ordering},
+    hash::{BuildHasher, RandomState},
+    sync::{
+        LazyLock,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 use tokio::time::timeout;
@@ -68,11 +73,32 @@ async fn unreachable(error: BoxError) -> Response {
 async fn as_charge(request: Request<Body>, next: Next) -> Response {
     let (mut head, body) = request.into_parts();
     head.uri = Uri::from_static("/charges");
+    if !has_key(&mut head.headers) {
+        let details = json!({ "most": LONGEST_KEY });
+        return wire::problem(StatusCode::BAD_REQUEST, "bad_key", "the key is too long, or no text", &details);
+    }
     match timeout(UPLOAD_TIME, to_bytes(body, LARGEST_ORDER)).await {
         Ok(Ok(order)) => next.run(Request::from_parts(head, order.into())).await,
         Ok(Err(error)) => wire::problem(StatusCode::BAD_REQUEST, "bad_order", &error.to_string(), &json!({})),
         Err(_) => wire::problem(StatusCode::REQUEST_TIMEOUT, "slow_order", "the order did not arrive", &json!({})),
     }
+}
+
+/// Gives the checkout its key: that of the customer, who may send the order again by hand, or else a new one. With it all
+/// that is sent for this order, by whomever, is paid once. Whether the key will do.
+fn has_key(headers: &mut HeaderMap) -> bool {
+    let key = headers.entry(IDEMPOTENCY_KEY).or_insert_with(new_key);
+    key.to_str().is_ok_and(|key| key.len() <= LONGEST_KEY)
+}
+
+/// Must not be guessed: who knows the key of another's order gets the receipt.
+fn new_key() -> HeaderValue {
+    static SECRET: LazyLock<[RandomState; 2]> = LazyLock::new(|| [(); 2].map(|()| RandomState::new()));
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    // Relaxed: all that matters is that each order gets another number.
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let [first, second] = SECRET.each_ref().map(|secret| secret.hash_one(number));
+    HeaderValue::try_from(format!("{first:016x}{second:016x}")).expect("digits are valid")
 }
 
 /// Begins a trace, unless the request belongs to one already.

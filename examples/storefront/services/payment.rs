@@ -2,17 +2,17 @@
 
 use crate::{
     stacks::Upstream,
-    wire::{self, TRACEPARENT},
+    wire::{self, IDEMPOTENCY_KEY, TRACEPARENT},
 };
 use axum::{
-    Json, Router,
+    Extension, Json, Router,
     body::Body,
     extract::{State, rejection::JsonRejection},
     response::{IntoResponse, Response},
     routing::post,
 };
 use http::{HeaderMap, Request, StatusCode};
-use mainstay::{BoxError, Error, http::Rejection};
+use mainstay::{BoxError, Deadline, Error, http::Rejection, timeout::DeadlineFromHeaderLayer};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tower::ServiceExt;
@@ -25,12 +25,13 @@ struct Order {
 
 /// `POST /charges`
 pub(crate) fn routes(provider: Upstream) -> Router {
-    Router::new().route("/charges", post(charge)).with_state(provider)
+    Router::new().route("/charges", post(charge)).with_state(provider).layer(DeadlineFromHeaderLayer::new())
 }
 
 async fn charge(
     State(provider): State<Upstream>,
     headers: HeaderMap,
+    deadline: Option<Extension<Deadline>>,
     order: Result<Json<Order>, JsonRejection>,
 ) -> Response {
     let order = match order {
@@ -39,7 +40,7 @@ async fn charge(
             return wire::problem(rejection.status(), "bad_order", &rejection.body_text(), &json!({}));
         }
     };
-    match capture(provider, &headers, &order).await {
+    match capture(provider, &headers, deadline, &order).await {
         Ok(response) if response.status().is_success() => response,
         Ok(response) => wire::problem(
             StatusCode::BAD_GATEWAY,
@@ -55,14 +56,52 @@ async fn charge(
     }
 }
 
-/// Asks the provider for the money.
-async fn capture(provider: Upstream, headers: &HeaderMap, order: &Order) -> Result<Response, Error<BoxError>> {
+/// Asks the provider for the money, with the key that the gateway gave the order, and no longer than the gateway waits.
+async fn capture(
+    provider: Upstream,
+    headers: &HeaderMap,
+    deadline: Option<Extension<Deadline>>,
+    order: &Order,
+) -> Result<Response, Error<BoxError>> {
     let mut request = Request::post("/captures")
         .header("content-type", "application/json")
         .body(Body::from(json!(order).to_string()))
         .expect("a constant head is valid");
-    if let Some(trace) = headers.get(TRACEPARENT) {
-        request.headers_mut().insert(TRACEPARENT, trace.clone());
+    for name in [TRACEPARENT, IDEMPOTENCY_KEY] {
+        if let Some(value) = headers.get(&name) {
+            request.headers_mut().insert(name, value.clone());
+        }
+    }
+    if let Some(Extension(deadline)) = deadline {
+        request.extensions_mut().insert(deadline);
     }
     provider.oneshot(request).await.map(IntoResponse::into_response)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{sync::mpsc, time::Duration};
+    use tokio::time::Instant;
+    use tower::{service_fn, util::BoxCloneSyncService};
+
+    #[tokio::test(start_paused = true)]
+    async fn the_provider_is_given_the_key_and_no_more_time_than_the_gateway_has() {
+        let (sender, asked) = mpsc::channel();
+        let provider = service_fn(move |request: Request<Body>| {
+            sender.send(request.map(drop)).unwrap();
+            std::future::ready(Ok(Response::new(Body::empty())))
+        });
+        let order = Request::post("/charges")
+            .header("content-type", "application/json")
+            .header(IDEMPOTENCY_KEY, "key")
+            .header("x-request-timeout-ms", "70");
+        let order = order.body(Body::from(r#"{"product":7,"cents":758}"#)).unwrap();
+
+        assert_eq!(routes(BoxCloneSyncService::new(provider)).oneshot(order).await.unwrap().status(), 200);
+        let asked = asked.recv().unwrap();
+        assert_eq!(asked.headers()[IDEMPOTENCY_KEY], "key");
+        let deadline = asked.extensions().get::<Deadline>().unwrap();
+        assert_eq!(deadline.remaining(Instant::now().into_std()), Some(Duration::from_millis(70)));
+    }
 }

@@ -1,81 +1,51 @@
-//! The payment provider: outside of the shop, and at times slow, failing or silent.
+//! The payment provider: outside of the shop, and at times flaky, slow, failing or silent.
 
 use crate::{
-    faults::{Fault, Switch},
-    wire,
+    books::{Balance, Books},
+    wire::{self, IDEMPOTENCY_KEY, TRACEPARENT},
 };
 use axum::{
     Json, Router,
-    extract::{Path, Request, State},
-    middleware::{Next, from_fn_with_state},
+    extract::State,
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderName, StatusCode};
 use serde_json::{Value, json};
-use std::{future::pending, time::Duration};
+use std::time::Duration;
 use tokio::time::sleep;
 
-/// How the provider is, and how long it takes to answer while it is slow.
-#[derive(Clone, Debug)]
-pub(crate) struct Sickness {
-    pub(crate) switch: Switch,
-    pub(crate) slowness: Duration,
-}
+/// In bytes.
+pub(crate) const LONGEST_KEY: usize = 255;
 
 /// `POST /captures`
-pub(crate) fn routes() -> Router {
-    Router::new().route("/captures", post(capture))
+pub(crate) fn routes(books: Books) -> Router {
+    Router::new().route("/captures", post(capture)).with_state(books)
 }
 
-/// `GET /faults`, `POST /faults/{healthy|slow|failing|silent}`
-pub(crate) fn controls(switch: Switch) -> Router {
-    Router::new().route("/faults", get(fault)).route("/faults/{fault}", post(set_fault)).with_state(switch)
+/// `GET /books`
+pub(crate) fn audit(books: Books) -> Router {
+    Router::new().route("/books", get(balance)).with_state(books)
 }
 
-/// Makes the provider sick, before its pool: a silent provider accepts everything.
-pub(crate) fn with_faults(routes: Router, sickness: Sickness) -> Router {
-    routes.layer(from_fn_with_state(sickness, suffer))
-}
-
-async fn capture(headers: HeaderMap, order: Json<Value>) -> Response {
-    sleep(Duration::from_millis(30)).await;
-    let receipt = Json(json!({ "success": true, "captured_cents": order["cents"] }));
-    wire::with_trace(&headers, receipt.into_response())
-}
-
-async fn suffer(State(sickness): State<Sickness>, request: Request, next: Next) -> Response {
-    match sickness.switch.meet() {
-        Fault::Healthy => {}
-        Fault::Slow => sleep(sickness.slowness).await,
-        Fault::Failing => {
-            return wire::problem(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "out_of_order",
-                "the provider is failing",
-                &json!({}),
-            );
-        }
-        // Whoever waits here waits until the client is gone, even if the provider recovers.
-        Fault::Silent => pending().await,
-    }
-    next.run(request).await
-}
-
-async fn fault(State(switch): State<Switch>) -> Json<Value> {
-    Json(json!({ "fault": switch.fault(), "sick_calls": switch.sick_calls() }))
-}
-
-async fn set_fault(State(switch): State<Switch>, Path(name): Path<String>) -> Response {
-    let Ok(fault) = name.parse() else {
-        let known = Fault::ALL.map(Fault::as_str);
+/// Takes an amount once for each key. A client that leaves while it waits here has paid nothing.
+async fn capture(State(books): State<Books>, headers: HeaderMap, order: Json<Value>) -> Response {
+    let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
+    let key = text(IDEMPOTENCY_KEY);
+    if key.is_some_and(|key| key.len() > LONGEST_KEY) {
         return wire::problem(
-            StatusCode::NOT_FOUND,
-            "no_such_fault",
-            "this fault is unknown",
-            &json!({ "known": known }),
+            StatusCode::BAD_REQUEST,
+            "bad_key",
+            "the key is too long",
+            &json!({ "most": LONGEST_KEY }),
         );
-    };
-    switch.set(fault);
-    self::fault(State(switch)).await.into_response()
+    }
+    sleep(Duration::from_millis(30)).await;
+    let receipt = books.capture(key, text(TRACEPARENT), order["cents"].as_u64().unwrap_or_default());
+    let receipt = json!({ "success": true, "receipt": receipt.receipt, "captured_cents": receipt.captured_cents });
+    wire::with_trace(&headers, Json(receipt).into_response())
+}
+
+async fn balance(State(books): State<Books>) -> Json<Balance> {
+    Json(books.balance())
 }
