@@ -20,7 +20,7 @@ use mainstay::{
     Attempt, BoxError, Class, Classify, Error, Failure, HttpStatus, InvalidConfig,
     circuit_breaker::{Circuit, CircuitBreakerLayer, Config, Window},
     fallback::FallbackLayer,
-    retry::{self, Backoff, Budget, BudgetConfig, HedgeConfig, HedgeLayer, Percentile, RetryLayer},
+    retry::{self, Backoff, Budget, BudgetConfig, HedgeConfig, HedgeLayer, Percentile, RetryLayer, SpendOnly},
     timeout::{DeadlineToHeaderLayer, TimeoutLayer},
 };
 use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
@@ -116,10 +116,8 @@ impl Times {
 
     /// Five good answers pay for one retry or hedge: in the long run, whatever happens, a service gets a fifth more than it is
     /// asked for, and no more. That is enough for a service that fails one call in eight.
-    ///
-    /// An answer fills the budget once for each policy that it passes and that pays from it.
-    fn budget(self, name: &'static str, policies: u32) -> BudgetConfig {
-        BudgetConfig::default().name(name).ratio(0.2 / f64::from(policies)).initial(10).cap(self.tokens)
+    fn budget(self, name: &'static str) -> BudgetConfig {
+        BudgetConfig::default().name(name).ratio(0.2).initial(10).cap(self.tokens)
     }
 
     /// What fails at once is sent again. What has taken until the provider was given up is not: it would hold a place in the
@@ -158,7 +156,7 @@ pub(crate) fn payment(
     if resilience == Resilience::Off {
         return Ok((counted(bare(peer), &traffic), traffic, None));
     }
-    let budget = Arc::new(Budget::new(times.budget("payment", 1))?);
+    let budget = Arc::new(Budget::new(times.budget("payment"))?);
     traffic.budget = Some(Arc::clone(&budget));
     // Until the body ends: a receipt that breaks off in the middle is a failure too.
     let breaker = CircuitBreakerLayer::http(times.payment_circuit())?.until_body_end();
@@ -204,7 +202,7 @@ pub(crate) fn catalog(
         return Ok((counted(BoxCloneSyncService::new(stack), &traffic), traffic));
     }
     // One for retries and hedges: to the catalog both are load that nobody asked for.
-    let budget = Arc::new(Budget::new(times.budget("catalog", 2))?);
+    let budget = Arc::new(Budget::new(times.budget("catalog"))?);
     let hedge = HedgeLayer::http(times.hedge("catalog"))?.classify(NotAtOnce).budget(Arc::clone(&budget));
     traffic.hedging = Some(hedge.handle());
     traffic.budget = Some(Arc::clone(&budget));
@@ -224,8 +222,9 @@ pub(crate) fn catalog(
         // Outside of the retry: if one replica stands still, and with it all that is tried there, the other is asked as well.
         .layer(hedge)
         .map_request(|request: Request<_>| replicas::pass_turn(request.map(Body::new)))
-        // What failed at one replica is sent to the other. Outside of the circuits, which see each attempt.
-        .layer(RetryLayer::http(times.retry("catalog", 2))?.only_if(was_sent).budget(budget))
+        // What failed at one replica is sent to the other. Outside of the circuits, which see each attempt. The same budget, which
+        // a good answer must fill only once: the hedge does that.
+        .layer(RetryLayer::http(times.retry("catalog", 2))?.only_if(was_sent).budget(SpendOnly(budget)))
         .map_request(|request: Request<_>| replicas::pass_turn(request.map(Body::new)))
         .map_request(traffic.leaves())
         .service(replicas(peers, times)?);

@@ -29,7 +29,7 @@ mod trace;
 pub use self::repeat::{HttpRepeat, KeptRequest, ReplayBody};
 pub use self::{
     backoff::{Backoff, Delays, Jitter, Shape},
-    budget::{Budget, BudgetConfig, BudgetSnapshot, Charge, NoBudget, Pay, Token},
+    budget::{Budget, BudgetConfig, BudgetSnapshot, Charge, NoBudget, Pay, SpendOnly, Token},
     clock::Clock,
     config::Config,
     course::{Course, Policy},

@@ -11,5 +11,5 @@ mod terms;
 pub use self::{
     config::BudgetConfig,
     core::{Budget, BudgetSnapshot, Token},
-    pay::{Charge, NoBudget, Pay},
+    pay::{Charge, NoBudget, Pay, SpendOnly},
 };

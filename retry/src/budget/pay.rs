@@ -75,6 +75,46 @@ impl Pay for NoBudget {
     fn refund(&self, _token: Token) {}
 }
 
+/// Pays like the handle inside, and earns nothing: for every policy but the outermost that pays from one budget in one stack.
+///
+/// A call that ends well passes each of them on its way out. If each earned, that one success would count as many times, and
+/// the ratio with it.
+///
+/// ```
+/// use mainstay_core::Error;
+/// use mainstay_retry::{Budget, BudgetConfig, Config, HedgeConfig, HedgeLayer, RetryLayer, SpendOnly};
+/// use std::sync::Arc;
+/// use tower::{ServiceBuilder, ServiceExt, service_fn};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let budget = Arc::new(Budget::new(BudgetConfig::default().initial(0).ratio(0.25))?);
+/// let prices = ServiceBuilder::new()
+///     .layer(RetryLayer::new(Config::default())?.idempotent().budget(Arc::clone(&budget)))
+///     .layer(HedgeLayer::new(HedgeConfig::default())?.idempotent().budget(SpendOnly(Arc::clone(&budget))))
+///     .service(service_fn(async |id: u32| Ok::<_, Error<std::io::Error>>(id * 3)));
+///
+/// prices.oneshot(7).await?;
+/// assert_eq!(budget.snapshot().balance, 0.25, "once");
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct SpendOnly<P>(pub P);
+
+impl<P: Pay> Pay for SpendOnly<P> {
+    #[inline]
+    fn deposit(&self) {}
+
+    fn pay(&self) -> Option<Token> {
+        self.0.pay()
+    }
+
+    fn refund(&self, token: Token) {
+        self.0.refund(token);
+    }
+}
+
 /// What was paid for an attempt that has not started yet; given back when dropped.
 ///
 /// It is taken when the attempt is decided on, and so counts while the attempt still waits: those that leave a wait together
