@@ -44,6 +44,7 @@ where
     B: Pay,
     H: Deref<Target = Hedging>,
 {
+    #[inline]
     pub(super) const fn new(race: Race<S::Future, Resend<S, Req, R>, C, B, H>) -> Self {
         Self { race }
     }
@@ -60,6 +61,7 @@ where
 {
     type Output = Result<S::Response, S::Error>;
 
+    #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         self.project().race.poll(cx)
     }

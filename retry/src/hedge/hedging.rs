@@ -124,6 +124,16 @@ impl Hedging {
         now.checked_add(delay?)
     }
 
+    /// The first attempt of a call was cut short, which rarely happens: out of line, since it is in the way of every call
+    /// that is dropped.
+    #[cold]
+    pub(super) fn cut_short(&self, started: Instant) {
+        if let Some(latencies) = &self.latencies {
+            let now = Clock.now();
+            latencies.record_at_least(now.saturating_duration_since(started), now);
+        }
+    }
+
     pub(super) fn started(&self, attempt: u32) {
         // Relaxed: a counter.
         self.started.fetch_add(1, Ordering::Relaxed);

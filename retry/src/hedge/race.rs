@@ -8,35 +8,43 @@ use super::{
     timer::Timer,
 };
 use crate::{Charge, Pay, clock::Clock};
-use mainstay_core::{Attempt, Classify, Now, Refusable};
+use mainstay_core::{Attempt, Class, Classify, Now, Refusable};
 use pin_project::pin_project;
 use std::{
     future::Future,
     mem,
     ops::Deref,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Instant,
 };
 
 /// The first attempt, those beside it, and the one that is yet to start.
 ///
-/// The first one is in place, so a call whose first attempt answers when it is first polled sets no timer and allocates
-/// nothing. Attempts are dropped before the charge and the handles.
+/// The first one is in place, and what only the others need is made in place when it is pending or fails. So a call whose
+/// first attempt answers when it is first polled sets no timer, and one without hedges allocates nothing. Attempts are
+/// dropped before the charge and the handles.
 #[pin_project(project = RaceProjected)]
 pub(super) struct Race<F: Future, N, C, B: Pay, H: Deref<Target = Hedging>> {
     #[pin]
     first: Option<F>,
     #[pin]
-    timer: Timer,
-    hedges: Vec<Running<F>>,
+    others: Option<Others<F, B>>,
     /// Until no other attempt can start.
     next: Option<N>,
+    referee: Referee<C, B, F::Output>,
+    stopwatch: Stopwatch<H>,
+}
+
+/// What the attempts after the first need.
+#[pin_project]
+struct Others<F, B: Pay> {
+    #[pin]
+    timer: Timer,
+    hedges: Vec<Running<F>>,
     /// Of the attempt that is decided on and waits for the service to be ready.
     charge: Option<Charge<B>>,
     plan: Plan,
-    referee: Referee<C, B, F::Output>,
-    stopwatch: Stopwatch<H>,
 }
 
 struct Running<F> {
@@ -58,17 +66,26 @@ struct Plan {
     earliest: Option<Instant>,
 }
 
+/// A [`Race`] that has [`Others`], with the fields of both.
+struct Field<'a, F: Future, N, C, B: Pay, H: Deref<Target = Hedging>> {
+    timer: Pin<&'a mut Timer>,
+    hedges: &'a mut Vec<Running<F>>,
+    charge: &'a mut Option<Charge<B>>,
+    plan: &'a mut Plan,
+    next: &'a mut Option<N>,
+    referee: &'a mut Referee<C, B, F::Output>,
+    stopwatch: &'a mut Stopwatch<H>,
+    first_runs: bool,
+}
+
 impl<F: Future, N, C, B: Pay, H: Deref<Target = Hedging>> Race<F, N, C, B, H> {
     /// `next` is `None` if the request is sent once only.
-    pub(super) fn new(hedging: H, classify: C, budget: B, first: F, next: Option<N>) -> Self {
-        let left = hedging.config().max_hedges;
+    #[inline]
+    pub(super) const fn new(hedging: H, classify: C, budget: B, first: F, next: Option<N>) -> Self {
         Self {
             first: Some(first),
-            timer: Timer::default(),
-            hedges: Vec::new(),
+            others: None,
             next,
-            charge: None,
-            plan: Plan { left, last: Attempt::FIRST, is_set: false, at_once: false, earliest: None },
             referee: Referee::new(classify, budget),
             stopwatch: Stopwatch::new(hedging),
         }
@@ -76,6 +93,17 @@ impl<F: Future, N, C, B: Pay, H: Deref<Target = Hedging>> Race<F, N, C, B, H> {
 
     pub(super) fn hedging(&self) -> &Hedging {
         &self.stopwatch
+    }
+}
+
+impl<F, B: Pay> Others<F, B> {
+    const fn new(left: u32) -> Self {
+        Self {
+            timer: Timer::new(),
+            hedges: Vec::new(),
+            charge: None,
+            plan: Plan { left, last: Attempt::FIRST, is_set: false, at_once: false, earliest: None },
+        }
     }
 }
 
@@ -90,23 +118,26 @@ where
 {
     type Output = Result<T, E>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<T, E>> {
-        let mut this = self.project();
-        let mut answer = this.poll_first(cx).or_else(|| this.poll_hedges(0, cx));
-        while answer.is_none() && this.poll_start(cx) {
-            answer = this.poll_hedges(this.hedges.len() - 1, cx);
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<T, E>> {
+        let mut this = self.as_mut().project();
+        let mut failed = None;
+        if let Poll::Ready(result) = this.poll_first(cx) {
+            this.first.set(None);
+            // By reference: an answer at once is not moved but to the caller.
+            let Some(class) = this.referee.judge(result.as_ref()) else {
+                this.stopwatch.record();
+                this.end();
+                return Poll::Ready(result);
+            };
+            this.stopwatch.forget();
+            failed = Some((class, result));
         }
-        if answer.is_none() && this.is_under_way() {
-            // Whatever runs, the service that is not ready, or the timer will wake us.
-            return Poll::Pending;
-        }
-        // The losers are gone, with all that they hold, before the caller goes on.
-        this.end();
-        Poll::Ready(answer.unwrap_or_else(|| this.referee.take_kept()))
+        self.poll_others(failed, cx)
     }
 }
 
-impl<F, N, C, B, H, T, E> RaceProjected<'_, F, N, C, B, H>
+impl<F, N, C, B, H, T, E> Race<F, N, C, B, H>
 where
     F: Future<Output = Result<T, E>>,
     N: Next<F, E>,
@@ -115,20 +146,83 @@ where
     H: Deref<Target = Hedging>,
     E: Refusable,
 {
-    fn poll_first(&mut self, cx: &mut Context<'_>) -> Option<Result<T, E>> {
-        let first = self.first.as_mut().as_pin_mut()?;
+    /// Goes on where the first attempt does not answer; `failed` is what it ended with, if it has ended just now.
+    ///
+    /// Out of line, so that a call that is answered at once is short.
+    #[inline(never)]
+    fn poll_others(
+        self: Pin<&mut Self>,
+        failed: Option<(Class, Result<T, E>)>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<T, E>> {
+        let mut this = self.project();
+        let answer = ready!(this.enter_field().poll(failed, cx));
+        // The losers are gone, with all that they hold, before the caller goes on.
+        this.end();
+        Poll::Ready(answer)
+    }
+}
+
+impl<F: Future, N, C, B: Pay, H: Deref<Target = Hedging>> RaceProjected<'_, F, N, C, B, H> {
+    #[inline]
+    fn poll_first(&mut self, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let Some(first) = self.first.as_mut().as_pin_mut() else { return Poll::Pending };
         if self.next.is_some() {
             self.stopwatch.start();
         }
-        let Poll::Ready(result) = first.poll(cx) else { return None };
-        self.first.set(None);
-        let ruling = self.referee.judge(result);
-        if let Ruling::Won(_) = ruling {
-            self.stopwatch.record();
-        } else {
-            self.stopwatch.forget();
+        first.poll(cx)
+    }
+
+    fn enter_field(&mut self) -> Field<'_, F, N, C, B, H> {
+        if self.others.is_none() {
+            let most = self.stopwatch.config().max_hedges;
+            self.others.set(Some(Others::new(most)));
         }
-        self.obey(ruling)
+        let Some(others) = self.others.as_mut().as_pin_mut() else { unreachable!("they were made just now") };
+        let others = others.project();
+        Field {
+            timer: others.timer,
+            hedges: others.hedges,
+            charge: others.charge,
+            plan: others.plan,
+            next: self.next,
+            referee: self.referee,
+            stopwatch: self.stopwatch,
+            first_runs: self.first.is_some(),
+        }
+    }
+
+    #[inline]
+    fn end(&mut self) {
+        self.first.set(None);
+        if self.others.is_some() {
+            self.others.set(None);
+        }
+        *self.next = None;
+        self.stopwatch.cut_short();
+    }
+}
+
+impl<F, N, C, B, H, T, E> Field<'_, F, N, C, B, H>
+where
+    F: Future<Output = Result<T, E>>,
+    N: Next<F, E>,
+    C: Classify<T, E>,
+    B: Pay,
+    H: Deref<Target = Hedging>,
+    E: Refusable,
+{
+    fn poll(mut self, failed: Option<(Class, Result<T, E>)>, cx: &mut Context<'_>) -> Poll<Result<T, E>> {
+        let answer = failed.and_then(|(class, result)| self.obey(class, result));
+        let mut answer = answer.or_else(|| self.poll_hedges(0, cx));
+        while answer.is_none() && self.poll_start(cx) {
+            answer = self.poll_hedges(self.hedges.len() - 1, cx);
+        }
+        if answer.is_none() && self.is_under_way() {
+            // Whatever runs, the service that is not ready, or the timer will wake us.
+            return Poll::Pending;
+        }
+        Poll::Ready(answer.unwrap_or_else(|| self.referee.take_kept()))
     }
 
     /// Polls the attempts from number `from` on, each of them once, until there is an answer.
@@ -141,21 +235,21 @@ where
             };
             let Running { attempt, future } = self.hedges.swap_remove(number);
             drop(future);
-            let ruling = self.referee.judge(result);
-            if let Ruling::Won(_) = ruling {
+            let Some(class) = self.referee.judge(result.as_ref()) else {
                 self.stopwatch.won(attempt.number());
-            }
-            if let Some(answer) = self.obey(ruling) {
+                return Some(result);
+            };
+            if let Some(answer) = self.obey(class, result) {
                 return Some(answer);
             }
         }
         None
     }
 
-    /// The answer of the call, if this is one.
-    fn obey(&mut self, ruling: Ruling<Result<T, E>>) -> Option<Result<T, E>> {
-        match ruling {
-            Ruling::Won(answer) | Ruling::Ended(answer) => return Some(answer),
+    /// The answer of the call, if an attempt that ended so without success ends it.
+    fn obey(&mut self, class: Class, result: Result<T, E>) -> Option<Result<T, E>> {
+        match self.referee.rule(class, result) {
+            Ruling::Ended(answer) => return Some(answer),
             Ruling::Next => self.plan.at_once = true,
             Ruling::Later(wait) if wait.is_zero() => {}
             Ruling::Later(wait) => match Clock.now().checked_add(wait) {
@@ -291,13 +385,6 @@ where
     }
 
     fn is_under_way(&self) -> bool {
-        self.first.is_some() || !self.hedges.is_empty() || self.charge.is_some()
-    }
-
-    fn end(&mut self) {
-        self.first.set(None);
-        self.hedges.clear();
-        self.give_up();
-        self.stopwatch.cut_short();
+        self.first_runs || !self.hedges.is_empty() || self.charge.is_some()
     }
 }

@@ -14,8 +14,6 @@ pub(super) struct Referee<C, B, O> {
 /// What the end of an attempt means for its call.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Ruling<O> {
-    /// The attempt succeeded.
-    Won(O),
     /// The call ends without a success.
     Ended(O),
     /// The next attempt may start at once.
@@ -45,13 +43,21 @@ where
     B: Pay,
     E: Refusable,
 {
-    pub(super) fn judge(&mut self, result: Result<T, E>) -> Ruling<Result<T, E>> {
+    /// How an attempt has failed; `None` if it has won.
+    #[inline]
+    pub(super) fn judge(&self, result: Result<&T, &E>) -> Option<Class> {
+        let class = self.classify.judge(result);
+        if class == Class::Success {
+            self.budget.deposit();
+            return None;
+        }
+        Some(class)
+    }
+
+    /// What an attempt that has not won means for its call.
+    pub(super) fn rule(&mut self, class: Class, result: Result<T, E>) -> Ruling<Result<T, E>> {
         let uncertainty = uncertainty(&result);
-        match self.classify.judge(result.as_ref()) {
-            Class::Success => {
-                self.budget.deposit();
-                return Ruling::Won(result);
-            }
+        match class {
             Class::Ignored if uncertainty != Uncertainty::Refused => return Ruling::Ended(result),
             Class::Failure(Failure::Permanent) => {
                 self.keep(uncertainty, result);
@@ -61,7 +67,7 @@ where
                 self.keep(uncertainty, result);
                 return Ruling::Later(retry_after.unwrap_or_default());
             }
-            Class::Ignored | Class::Failure(Failure::Transient) => self.keep(uncertainty, result),
+            Class::Success | Class::Ignored | Class::Failure(Failure::Transient) => self.keep(uncertainty, result),
         }
         Ruling::Next
     }

@@ -82,11 +82,13 @@ where
     type Error = S::Error;
     type Future = HedgeFuture<S, Req, R, C, B, H>;
 
+    #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         // The inner service will wake us.
         self.inner.poll_ready(cx)
     }
 
+    #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
         let (first, kept) = self.repeat.first(request);
         let kept = kept.filter(|kept| self.repeat.is_idempotent(kept));

@@ -19,6 +19,7 @@ impl<H: Deref<Target = Hedging>> Stopwatch<H> {
     }
 
     /// Begins to measure; a fixed delay reads no clock.
+    #[inline]
     pub(super) fn start(&mut self) {
         if self.started.is_none() && self.hedging.latencies().is_some() {
             self.started = Some(Clock.now());
@@ -26,6 +27,7 @@ impl<H: Deref<Target = Hedging>> Stopwatch<H> {
     }
 
     /// The first attempt was answered.
+    #[inline]
     pub(super) fn record(&mut self) {
         if let (Some(latencies), Some(started)) = (self.hedging.latencies(), self.started.take()) {
             let now = Clock.now();
@@ -39,10 +41,10 @@ impl<H: Deref<Target = Hedging>> Stopwatch<H> {
     }
 
     /// The first attempt is cut short, if it has not ended yet.
+    #[inline]
     pub(super) fn cut_short(&mut self) {
-        if let (Some(latencies), Some(started)) = (self.hedging.latencies(), self.started.take()) {
-            let now = Clock.now();
-            latencies.record_at_least(now.saturating_duration_since(started), now);
+        if let Some(started) = self.started.take() {
+            self.hedging.cut_short(started);
         }
     }
 }
@@ -56,6 +58,7 @@ impl<H: Deref<Target = Hedging>> Deref for Stopwatch<H> {
 }
 
 impl<H: Deref<Target = Hedging>> Drop for Stopwatch<H> {
+    #[inline]
     fn drop(&mut self) {
         self.cut_short();
     }

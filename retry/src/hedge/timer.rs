@@ -11,7 +11,6 @@ use tokio::time::{Sleep, sleep_until};
 
 /// Waits for nothing until it is set.
 #[pin_project]
-#[derive(Default)]
 pub(super) struct Timer {
     #[pin]
     sleep: Option<Sleep>,
@@ -21,6 +20,10 @@ pub(super) struct Timer {
 const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
 
 impl Timer {
+    pub(super) const fn new() -> Self {
+        Self { sleep: None }
+    }
+
     pub(super) fn set(self: Pin<&mut Self>, until: Instant, now: Instant) {
         let near = until.saturating_duration_since(now) < FAR;
         self.project().sleep.set(near.then(|| sleep_until(until.into())));
