@@ -18,11 +18,23 @@ struct Place {
     cut_short: u32,
 }
 
+/// A latency that is to be counted more than once: its place is found once.
+#[derive(Clone, Copy)]
+pub(super) struct Latency {
+    place: usize,
+}
+
 /// The places of a doubling.
 const PARTS: u32 = 128;
 
 /// Ten minutes.
 const LONGEST: u32 = 600_000_000;
+
+impl Latency {
+    pub(super) fn new(latency: Duration) -> Self {
+        Self { place: place(micros(latency)) }
+    }
+}
 
 impl Counts {
     pub(super) fn new() -> Self {
@@ -30,15 +42,15 @@ impl Counts {
     }
 
     /// Counts a call that ended.
-    pub(super) fn end(&mut self, latency: Duration) {
-        let place = &mut self.places[place(micros(latency))];
+    pub(super) fn end(&mut self, latency: Latency) {
+        let place = &mut self.places[latency.place];
         place.ended = place.ended.saturating_add(1);
         self.ended += 1;
     }
 
     /// Counts a call that would have taken longer.
-    pub(super) fn cut(&mut self, latency: Duration) {
-        let place = &mut self.places[place(micros(latency))];
+    pub(super) fn cut(&mut self, latency: Latency) {
+        let place = &mut self.places[latency.place];
         place.cut_short = place.cut_short.saturating_add(1);
         self.cut_short += 1;
     }
@@ -129,7 +141,7 @@ mod tests {
         ) {
             let mut counts = Counts::new();
             for &(micros, has_ended) in &calls {
-                let latency = Duration::from_micros(u64::from(micros));
+                let latency = Latency::new(Duration::from_micros(u64::from(micros)));
                 if has_ended { counts.end(latency) } else { counts.cut(latency) }
             }
             // Sorted by place; in one place those that ended come first.

@@ -1,6 +1,9 @@
 //! How long calls take: counts that take turns, and a percentile that is read without a lock.
 
-use super::{config::Percentile, counts::Counts};
+use super::{
+    config::Percentile,
+    counts::{Counts, Latency},
+};
 use mainstay_core::InvalidConfig;
 use std::{
     fmt,
@@ -102,18 +105,25 @@ impl Latencies {
 
     /// Counts a call that took `latency` and ended at `now`.
     pub fn record(&self, latency: Duration, now: Instant) {
+        let latency = Latency::new(latency);
         let mut windows = self.lock();
         self.turn(&mut windows, now);
         windows.each(|counts| counts.end(latency));
         if now >= windows.find_next || windows.read().ended() == u64::from(self.settings.minimum_samples) {
-            windows.find_next = now.checked_add(self.settings.window / 32).unwrap_or(now);
-            // Relaxed: the word is all there is to see. Stored under the lock, so that the last one found stays.
-            self.found.store(windows.find(&self.settings), Ordering::Relaxed);
+            self.find(&mut windows, now);
         }
+    }
+
+    #[cold]
+    fn find(&self, windows: &mut Windows, now: Instant) {
+        windows.find_next = now.checked_add(self.settings.window / 32).unwrap_or(now);
+        // Relaxed: the word is all there is to see. Stored under the lock, so that the last one found stays.
+        self.found.store(windows.find(&self.settings), Ordering::Relaxed);
     }
 
     /// Counts a call that was cut short at `now` and would have taken longer than `latency`.
     pub fn record_at_least(&self, latency: Duration, now: Instant) {
+        let latency = Latency::new(latency);
         let mut windows = self.lock();
         self.turn(&mut windows, now);
         windows.each(|counts| counts.cut(latency));
@@ -139,13 +149,19 @@ impl Latencies {
     }
 
     /// Goes on to the window that `now` is in.
+    #[inline]
     fn turn(&self, windows: &mut Windows, now: Instant) {
         if now >= windows.turn {
-            windows.move_to(self.window(now));
-            let length = self.settings.window;
-            let end = length.checked_mul(windows.window.saturating_add(1)).and_then(|end| self.start.checked_add(end));
-            windows.turn = end.unwrap_or(now);
+            self.go_on(windows, now);
         }
+    }
+
+    #[cold]
+    fn go_on(&self, windows: &mut Windows, now: Instant) {
+        windows.move_to(self.window(now));
+        let length = self.settings.window;
+        let end = length.checked_mul(windows.window.saturating_add(1)).and_then(|end| self.start.checked_add(end));
+        windows.turn = end.unwrap_or(now);
     }
 
     /// The number of the window that `now` is in.
