@@ -128,7 +128,7 @@ where
                 let refused = Refused::new(Reason::DeadlinePassed, this.by);
                 this.inner.set(ResponseFuture::refused(refused));
             } else {
-                this.inner.as_mut().set_limit(Limit::until(deadline, now));
+                this.inner.as_mut().set_limit(Limit::At(deadline, now));
             }
         }
         this.inner.poll(cx)

@@ -52,8 +52,8 @@ pub(crate) enum Limit {
     Never,
     /// So long from the first pending poll.
     After(Duration),
-    /// Until then, which is so far from the start of the call.
-    At(Deadline, Duration),
+    /// Until then; the call has started at the instant.
+    At(Deadline, Instant),
 }
 
 impl<F> ResponseFuture<F> {
@@ -74,10 +74,6 @@ impl<F> ResponseFuture<F> {
 }
 
 impl Limit {
-    pub(crate) fn until(deadline: Deadline, now: Instant) -> Self {
-        Self::At(deadline, deadline.instant().saturating_duration_since(now))
-    }
-
     /// The timer, unless the clock cannot count so far.
     fn timer(self) -> Option<Sleep> {
         let end = match self {
@@ -90,10 +86,12 @@ impl Limit {
         Some(sleep_until(end))
     }
 
-    const fn duration(self) -> Duration {
+    /// How long that was; computed only for a call that times out.
+    fn duration(self) -> Duration {
         match self {
             Self::Never => Duration::MAX,
-            Self::After(time) | Self::At(_, time) => time,
+            Self::After(time) => time,
+            Self::At(deadline, start) => deadline.instant().saturating_duration_since(start),
         }
     }
 }

@@ -78,7 +78,7 @@ impl<S, D> Timeout<S, D> {
         if carried != Some(deadline) {
             self.deadlines.write(request, deadline);
         }
-        Ok(Limit::until(deadline, now))
+        Ok(Limit::At(deadline, now))
     }
 }
 
