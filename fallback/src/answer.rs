@@ -1,12 +1,18 @@
 //! Answers that need no other service.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 /// Makes the answer to a call that failed.
 ///
 /// [`Value`], [`Function`] and [`OnError`] do; so can types of one's own, given to
 /// [`FallbackLayer::with`](crate::FallbackLayer::with).
 pub trait Answer<Res, E>: Synchronous {
+    /// Whether it answers such an outcome; if not, the call does not fall back, and nobody is told. Any, by default.
+    fn takes(&self, failed: Result<&Res, &E>) -> bool {
+        let _ = failed;
+        true
+    }
+
     /// Makes the answer. `failed` is how the call ended: in an error, or in a response that is a failure.
     ///
     /// # Errors
@@ -25,13 +31,13 @@ pub struct Value<V> {
 }
 
 /// Answers with what a function makes of the outcome.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Function<F> {
     make: F,
 }
 
 /// Answers errors with what a function makes of them.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct OnError<F> {
     make: F,
 }
@@ -85,7 +91,24 @@ impl<Res, E, F> Answer<Res, E> for OnError<F>
 where
     F: FnOnce(E) -> Res,
 {
+    fn takes(&self, failed: Result<&Res, &E>) -> bool {
+        failed.is_err()
+    }
+
     fn answer(self, failed: Result<Res, E>) -> Result<Res, E> {
         failed.or_else(|error| Ok((self.make)(error)))
+    }
+}
+
+// Closures have no `Debug`, and so the functions are left out.
+impl<F> fmt::Debug for Function<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Function").finish_non_exhaustive()
+    }
+}
+
+impl<F> fmt::Debug for OnError<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OnError").finish_non_exhaustive()
     }
 }

@@ -1,5 +1,6 @@
 //! Without tower: call, else this.
 
+use crate::other::nobody_waits;
 use mainstay_core::{Refusable, Uncertainty};
 use pin_project::pin_project;
 use std::{
@@ -11,7 +12,7 @@ use std::{
 
 /// Answers what `value` makes of the error, if `future` ends in one.
 ///
-/// `value` is called at most once, and not at all on a success.
+/// `value` is called at most once, when `future` has been dropped, and not at all on a success.
 ///
 /// # Cancel safety
 ///
@@ -36,17 +37,18 @@ where
     F: Future<Output = Result<T, E>>,
     V: FnOnce(E) -> T,
 {
-    FallbackFuture { future, value: Some(value) }
+    FallbackFuture { state: Call::Asked { future, value } }
 }
 
 /// Answers what the future that `other` makes answers, if `future` ends in an error.
 ///
 /// `other` sees that error. It is called at most once, when `future` has been dropped, and not at all on a success. That is a
-/// second attempt: where the first may have been executed, that may be twice.
+/// second attempt: where the first may have been executed, that may be twice. A refusal because the deadline has passed
+/// ([`Reason::DeadlinePassed`](mainstay_core::Reason::DeadlinePassed)) is the answer: nobody waits for another.
 ///
 /// # Errors
 ///
-/// If both fail, the error that leaves more open: timed out before failed before refused; of equals that of the second.
+/// That refusal. If both fail, the error that leaves more open: timed out before failed before refused; of equals that of the second.
 ///
 /// # Cancel safety
 ///
@@ -87,8 +89,17 @@ where
 #[must_use = "futures do nothing unless polled"]
 pub struct FallbackFuture<F, V> {
     #[pin]
-    future: F,
-    value: Option<V>,
+    state: Call<F, V>,
+}
+
+#[pin_project(project = CallProjected, project_replace = CallReplaced)]
+enum Call<F, V> {
+    Asked {
+        #[pin]
+        future: F,
+        value: V,
+    },
+    Answered,
 }
 
 /// The future of [`fallback_to`].
@@ -122,12 +133,19 @@ where
     type Output = T;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
-        let this = self.project();
-        // Pending: the future will wake us.
-        Poll::Ready(ready!(this.future.poll(cx)).unwrap_or_else(|error| {
-            let value = this.value.take().expect("a future is not polled after its answer");
-            value(error)
-        }))
+        let mut state = self.project().state;
+        if let CallProjected::Asked { future, .. } = state.as_mut().project() {
+            // Pending: the future will wake us.
+            let error = match ready!(future.poll(cx)) {
+                Ok(answer) => return Poll::Ready(answer),
+                Err(error) => error,
+            };
+            // The future is dropped here.
+            if let CallReplaced::Asked { value, .. } = state.project_replace(Call::Answered) {
+                return Poll::Ready(value(error));
+            }
+        }
+        panic!("the future was polled after its answer")
     }
 }
 
@@ -147,8 +165,8 @@ where
                 StateProjected::First { future, .. } => {
                     // Pending: the first future will wake us.
                     let original = match ready!(future.poll(cx)) {
-                        Ok(answer) => return Poll::Ready(Ok(answer)),
-                        Err(error) => error,
+                        Err(error) if !nobody_waits(&error) => error,
+                        answer => return Poll::Ready(answer),
                     };
                     // The first future is dropped here.
                     if let StateReplaced::First { other, .. } = state.as_mut().project_replace(State::Answered) {

@@ -1,26 +1,30 @@
 //! Which calls are answered by the fallback.
 
-use mainstay_core::{Class, Classify, Refusable, Verdict};
+use mainstay_core::{Class, Classify, Failure, Refusable, Verdict};
+use std::fmt;
 
 /// Decides which outcomes are answered by the fallback.
 pub trait Choose<Res, E> {
-    /// Whether the outcome is a failure: then the fallback may answer in its place.
-    fn has_failed(&self, outcome: Result<&Res, &E>) -> bool;
+    /// What the outcome is; that of a refused call is a [`Class::Failure`].
+    fn class(&self, outcome: Result<&Res, &E>) -> Class;
 
-    /// Whether the fallback does answer in its place.
+    /// Whether a predicate takes the outcome out of the failures that fall back.
+    fn vetoes(&self, failed: Result<&Res, &E>) -> bool;
+
+    /// Whether the fallback may answer in its place.
     fn falls_back(&self, outcome: Result<&Res, &E>) -> bool {
-        self.has_failed(outcome)
+        matches!(self.class(outcome), Class::Failure(_)) && !self.vetoes(outcome)
     }
 }
 
 /// Refused calls have failed, and so have those that a classifier calls a [`Class::Failure`].
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Failed<C> {
     classify: C,
 }
 
 /// Of those, the ones that a predicate lets pass.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct OnlyIf<W, F> {
     choose: W,
     predicate: F,
@@ -39,11 +43,15 @@ impl<W, F> OnlyIf<W, F> {
 }
 
 impl<Res, E: Refusable, C: Classify<Res, E>> Choose<Res, E> for Failed<C> {
-    fn has_failed(&self, outcome: Result<&Res, &E>) -> bool {
+    fn class(&self, outcome: Result<&Res, &E>) -> Class {
         match outcome {
-            Err(error) if matches!(error.verdict(), Verdict::Refused(_)) => true,
-            outcome => matches!(self.classify.classify(outcome), Class::Failure(_)),
+            Err(error) if matches!(error.verdict(), Verdict::Refused(_)) => Class::Failure(Failure::Transient),
+            outcome => self.classify.classify(outcome),
         }
+    }
+
+    fn vetoes(&self, _: Result<&Res, &E>) -> bool {
+        false
     }
 }
 
@@ -52,11 +60,18 @@ where
     W: Choose<Res, E>,
     F: Fn(Result<&Res, &E>) -> bool,
 {
-    fn has_failed(&self, outcome: Result<&Res, &E>) -> bool {
-        self.choose.has_failed(outcome)
+    fn class(&self, outcome: Result<&Res, &E>) -> Class {
+        self.choose.class(outcome)
     }
 
-    fn falls_back(&self, outcome: Result<&Res, &E>) -> bool {
-        self.choose.falls_back(outcome) && (self.predicate)(outcome)
+    fn vetoes(&self, failed: Result<&Res, &E>) -> bool {
+        self.choose.vetoes(failed) || !(self.predicate)(failed)
+    }
+}
+
+// Closures have no `Debug`.
+impl<W: fmt::Debug, F> fmt::Debug for OnlyIf<W, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OnlyIf").field("choose", &self.choose).finish_non_exhaustive()
     }
 }

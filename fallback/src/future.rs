@@ -55,10 +55,10 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut state = self.project().state;
-        if let StateProjected::Asked { inner, rule, .. } = state.as_mut().project() {
+        if let StateProjected::Asked { inner, answer, rule } = state.as_mut().project() {
             // Pending: the inner future will wake us.
             let outcome = ready!(inner.poll(cx));
-            if !rule.choose.falls_back(outcome.as_ref()) {
+            if !(rule.choose.falls_back(outcome.as_ref()) && answer.takes(outcome.as_ref())) {
                 return Poll::Ready(outcome);
             }
             // The inner future is dropped here.

@@ -8,6 +8,7 @@ use crate::{
     service::Fallback,
 };
 use mainstay_core::{AnyError, Refusable};
+use std::fmt;
 use tower_layer::Layer;
 
 /// Puts a [`Fallback`] around a service.
@@ -17,7 +18,7 @@ use tower_layer::Layer;
 ///
 /// Of a call that failed it makes another answer. By default those are the calls that ended in an error; refusals from
 /// further in are errors, too. With hyper, axum and reqwest a response of status 500 is an `Ok`: say `http` there, or
-/// [`classify`](Self::classify).
+/// [`classify`](FallbackLayer::classify).
 ///
 /// ```
 /// use mainstay_core::{Class, Error, Failure, classify_fn};
@@ -43,7 +44,7 @@ use tower_layer::Layer;
 /// assert_eq!(function.layer(stock()).oneshot(5).await, Ok(7));
 /// # }
 /// ```
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 #[must_use]
 pub struct FallbackLayer<A, W = Failed<AnyError>, O = Nobody> {
     answer: A,
@@ -51,7 +52,7 @@ pub struct FallbackLayer<A, W = Failed<AnyError>, O = Nobody> {
 }
 
 /// Which calls fall back, and who is told.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub(crate) struct Rule<W, O> {
     pub(crate) name: &'static str,
     pub(crate) choose: W,
@@ -80,7 +81,10 @@ impl<F> FallbackLayer<Function<F>> {
 }
 
 impl<F> FallbackLayer<OnError<F>> {
-    /// Answers errors with the response that `make` makes of them; failed responses stay as they are.
+    /// Answers errors with the response that `make` makes of them.
+    ///
+    /// Failed responses stay as they are, whatever the classifier: those calls do not fall back, and nobody is told of them.
+    /// To answer them too takes a [`function`](FallbackLayer::function).
     pub const fn on_error<Res, E>(make: F) -> Self
     where
         F: Fn(E) -> Res,
@@ -143,23 +147,35 @@ impl<A> FallbackLayer<A> {
     }
 }
 
+impl<A, C, O> FallbackLayer<A, Failed<C>, O> {
+    /// Sets what a failure is, by default any error. Refusals from further in are failures, whatever the classifier.
+    ///
+    /// It takes the place of an earlier classifier, and comes before [`only_if`](FallbackLayer::only_if), which would be lost:
+    ///
+    /// ```compile_fail,E0599
+    /// use mainstay_core::{AnyError, Error};
+    /// use mainstay_fallback::FallbackLayer;
+    ///
+    /// let guarded = FallbackLayer::value(0).only_if(|failed: Result<&u32, &Error<&str>>| failed.is_ok());
+    /// let _ = guarded.classify(AnyError);
+    /// ```
+    pub fn classify<D>(self, classify: D) -> FallbackLayer<A, Failed<D>, O> {
+        self.choose(|_| Failed::new(classify))
+    }
+}
+
 impl<A, W, O> FallbackLayer<A, W, O> {
     /// Sets what logs and metrics call it; `"fallback"` by default.
     ///
-    /// A name that is not a literal is made `'static` by [`intern`](mainstay_core::intern).
+    /// It is not checked. A name that is not a literal is made `'static` by [`intern`](mainstay_core::intern).
     pub const fn name(mut self, name: &'static str) -> Self {
         self.rule.name = name;
         self
     }
 
-    /// Sets what a failure is, by default any error. Refusals from further in are failures, whatever the classifier.
-    ///
-    /// It takes the place of what was said before, [`only_if`](Self::only_if) included.
-    pub fn classify<C>(self, classify: C) -> FallbackLayer<A, Failed<C>, O> {
-        self.choose(|_| Failed::new(classify))
-    }
-
     /// Of the failures, lets fall back only those for which `predicate` is true; the others are answered as they are.
+    ///
+    /// What a failure is comes first: `classify` and `http` can be said before, and not after.
     ///
     /// ```
     /// use mainstay_core::Error;
@@ -199,8 +215,12 @@ impl<A, W, O> FallbackLayer<A, W, O> {
 
 #[cfg(feature = "http")]
 #[cfg_attr(docsrs, doc(cfg(feature = "http")))]
-impl<A, W, O> FallbackLayer<A, W, O> {
-    /// For HTTP: a status of 5xx, 408 or 429 is a failure, and so is any error.
+impl<A, C, O> FallbackLayer<A, Failed<C>, O> {
+    /// For HTTP: a status of 5xx, 408 or 429 is a failure, and so is any error. Like [`classify`](Self::classify) it comes
+    /// before `only_if`.
+    ///
+    /// An [`on_error`](FallbackLayer::on_error) leaves these responses alone: take a [`function`](FallbackLayer::function), a
+    /// value or another service.
     ///
     /// ```
     /// use http::{Request, Response};
@@ -230,6 +250,13 @@ impl<W, O> Rule<W, O> {
     {
         observe::fell_back(self.name, original);
         self.observer.observe(original);
+    }
+}
+
+// Closures have no `Debug`, and so they are left out.
+impl<A, W, O> fmt::Debug for FallbackLayer<A, W, O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FallbackLayer").field("name", &self.rule.name).finish_non_exhaustive()
     }
 }
 

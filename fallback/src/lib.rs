@@ -15,11 +15,11 @@ mod service;
 pub use self::{
     answer::{Answer, Function, OnError, Synchronous, Value},
     call::{FallbackFuture, FallbackToFuture, fallback, fallback_to},
-    choose::{Choose, Failed, OnlyIf},
+    choose::{Failed, OnlyIf},
     future::ResponseFuture,
     layer::FallbackLayer,
-    observe::{Nobody, Observe},
-    other::{Cloned, Keep, Other},
+    observe::Nobody,
+    other::{Cloned, Other},
     other_future::OtherFuture,
     service::Fallback,
 };

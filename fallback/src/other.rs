@@ -1,7 +1,10 @@
 //! The other service, and what is kept of a request for it.
 
+use mainstay_core::{Reason, Refusable, Verdict};
+use std::fmt;
+
 /// Answers by another service.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Other<T, K = Cloned> {
     pub(crate) service: T,
     pub(crate) keep: K,
@@ -19,7 +22,7 @@ pub trait Keep<Req> {
 }
 
 /// Keeps a clone of the request.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Cloned;
 
 impl<Req: Clone> Keep<Req> for Cloned {
@@ -39,4 +42,16 @@ where
     fn keep(&self, request: &Req) -> Option<Kept> {
         self(request)
     }
+}
+
+// Neither services of closures nor closures have `Debug`.
+impl<T, K> fmt::Debug for Other<T, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Other").finish_non_exhaustive()
+    }
+}
+
+/// Whether the call was refused because its deadline has passed: no other service is asked then.
+pub(crate) fn nobody_waits<E: Refusable>(error: &E) -> bool {
+    matches!(error.verdict(), Verdict::Refused(refused) if refused.reason() == Reason::DeadlinePassed)
 }

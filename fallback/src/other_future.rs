@@ -1,7 +1,12 @@
 //! The answer of a call, or that of another service.
 
-use crate::{choose::Choose, layer::Rule, observe::Observe};
-use mainstay_core::{Refusable, Uncertainty};
+use crate::{
+    choose::Choose,
+    layer::Rule,
+    observe::{self, Observe},
+    other::nobody_waits,
+};
+use mainstay_core::{Class, Refusable, Uncertainty};
 use pin_project::pin_project;
 use std::{
     fmt,
@@ -76,7 +81,8 @@ where
                 StateProjected::Asked { inner, kept, rule, .. } => {
                     // Pending: the inner future will wake us.
                     let outcome = ready!(inner.poll(cx));
-                    if kept.is_none() || !rule.choose.falls_back(outcome.as_ref()) {
+                    let stays = kept.is_none() || outcome.as_ref().is_err_and(nobody_waits);
+                    if stays || !rule.choose.falls_back(outcome.as_ref()) {
                         return Poll::Ready(outcome);
                     }
                     state.as_mut().wait_with(outcome);
@@ -135,8 +141,16 @@ where
         else {
             return second;
         };
-        let failed = second.is_err() || rule.choose.has_failed(second.as_ref());
-        if failed && uncertainty(&original) > uncertainty(&second) { original } else { second }
+        let failed = match rule.choose.class(second.as_ref()) {
+            Class::Success => false,
+            Class::Failure(_) => true,
+            Class::Ignored => second.is_err(),
+        };
+        if !failed {
+            return second;
+        }
+        observe::failed(rule.name, second.as_ref());
+        if uncertainty(&original) > uncertainty(&second) { original } else { second }
     }
 }
 

@@ -10,7 +10,10 @@ use crate::{
     other_future::OtherFuture,
 };
 use mainstay_core::{AnyError, Refusable};
-use std::task::{Context, Poll};
+use std::{
+    fmt,
+    task::{Context, Poll},
+};
 use tower_service::Service;
 
 /// Answers in the place of a service whose call has failed.
@@ -26,7 +29,14 @@ use tower_service::Service;
 /// [`keep`](crate::FallbackLayer::keep) or [`only_if`](crate::FallbackLayer::only_if).
 ///
 /// If the other service fails too, the answer is the outcome that leaves more open: timed out before failed before refused;
-/// of equals that of the other service. So *refused* is answered only if neither was asked.
+/// of equals that of the other service. So *refused* is answered only if neither was asked. That failure is counted, and is
+/// an event; the observer is not shown it.
+///
+/// A call that was refused because its deadline has passed
+/// ([`Reason::DeadlinePassed`](mainstay_core::Reason::DeadlinePassed)) starts no other service: nobody waits for it.
+///
+/// The wait for the other service has no end of its own, neither for its readiness nor for its answer. A timeout around that
+/// service ends its calls, and not the wait until it is ready; a timeout outside of the fallback ends both.
 ///
 /// # Readiness
 ///
@@ -40,7 +50,7 @@ use tower_service::Service;
 /// # Panics
 ///
 /// A panic of the fallback, of the classifier or of the observer goes on to the caller.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Fallback<S, A, W = Failed<AnyError>, O = Nobody> {
     inner: S,
     answer: A,
@@ -65,6 +75,13 @@ impl<S, A, W, O> Fallback<S, A, W, O> {
     /// Takes the fallback away.
     pub fn into_inner(self) -> S {
         self.inner
+    }
+}
+
+// Closures have no `Debug`, and so they are left out.
+impl<S: fmt::Debug, A, W, O> fmt::Debug for Fallback<S, A, W, O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Fallback").field("inner", &self.inner).field("name", &self.rule.name).finish_non_exhaustive()
     }
 }
 

@@ -43,9 +43,9 @@ assert_not_impl_any!(FallbackFuture<Local, Plain>: Send, Sync);
 assert_impl_all!(FallbackToFuture<Ready<Answer>, Plain, Ready<Answer>, Error<()>>: Send, Sync, Unpin);
 assert_not_impl_any!(FallbackToFuture<Ready<Answer>, Plain, Local, Error<()>>: Send, Sync);
 
-assert_impl_all!(Failed<AnyError>: Send, Sync, Unpin, Copy, Default);
-assert_impl_all!(Nobody: Send, Sync, Unpin, Copy, Default);
-assert_impl_all!(Cloned: Send, Sync, Unpin, Copy, Default);
+assert_impl_all!(Failed<AnyError>: Send, Sync, Unpin, Copy);
+assert_impl_all!(Nobody: Send, Sync, Unpin, Copy);
+assert_impl_all!(Cloned: Send, Sync, Unpin, Copy);
 
 #[test]
 fn a_call_with_a_plain_function_carries_a_name_and_no_more() {

@@ -2,7 +2,7 @@
 
 mod support;
 
-use mainstay_core::{Error, Reason, Refused};
+use mainstay_core::{AnyError, Error, Reason, Refused};
 use mainstay_fallback::FallbackLayer;
 use std::{
     cell::{Cell, RefCell},
@@ -76,6 +76,31 @@ fn on_error_sees_errors_and_leaves_responses_alone() {
 }
 
 #[test]
+fn of_what_on_error_leaves_alone_nobody_is_told() {
+    let told = Cell::new(0);
+    let layer =
+        FallbackLayer::on_error(|_: E| 7).classify(From500).observe(|_: Result<&u32, &E>| told.set(told.get() + 1));
+    assert_eq!(ask(&layer, Ok(500)), Ok(500), "the service's own answer");
+    assert_eq!(told.get(), 0);
+    assert_eq!(ask(&layer, failed("no")), Ok(7));
+    assert_eq!(told.get(), 1);
+}
+
+#[test]
+fn another_classifier_takes_the_place_of_the_first() {
+    let layer = FallbackLayer::function(|_: Answer| Ok(7)).classify(AnyError).classify(From500);
+    assert_eq!(ask(&layer, Ok(500)), Ok(7));
+    assert_eq!(ask(&layer, failed("ignored")), failed("ignored"));
+}
+
+#[test]
+fn layers_and_services_of_closures_can_be_shown() {
+    let layer = FallbackLayer::on_error(|_: E| 7).name("stock").only_if(|_: Result<&u32, &E>| true);
+    assert_eq!(format!("{layer:?}"), r#"FallbackLayer { name: "stock", .. }"#);
+    assert_eq!(format!("{:?}", layer.layer(())), r#"Fallback { inner: (), name: "stock", .. }"#);
+}
+
+#[test]
 fn only_if_takes_some_failures_out_and_puts_no_success_in() {
     let layer = FallbackLayer::function(|_: Answer| Ok(7))
         .classify(From500)
@@ -93,8 +118,6 @@ fn only_if_takes_some_failures_out_and_puts_no_success_in() {
     let both = layer.only_if(|failed: Result<&u32, &E>| failed.is_err());
     assert_eq!(ask(&both, Ok(500)), Ok(500), "each predicate has a veto");
     assert_eq!(ask(&both, failed("fraud")), failed("fraud"));
-    let other = both.classify(From500);
-    assert_eq!(ask(&other, failed("fraud")), Ok(7), "another classifier takes the place of both");
 }
 
 #[test]
@@ -167,11 +190,16 @@ fn an_own_answer_does_as_well() {
     struct Double;
     impl mainstay_fallback::Synchronous for Double {}
     impl mainstay_fallback::Answer<u32, E> for Double {
+        fn takes(&self, failed: Result<&u32, &E>) -> bool {
+            failed != Ok(&501)
+        }
+
         fn answer(self, failed: Answer) -> Answer {
             failed.map(|response| response * 2)
         }
     }
-    assert_eq!(ask(&FallbackLayer::with(Double).classify(From500), Ok(500)), Ok(1_000));
+    let layer = FallbackLayer::with(Double).classify(From500);
+    assert_eq!([Ok(500), Ok(501)].map(|answer| ask(&layer, answer)), [Ok(1_000), Ok(501)]);
 }
 
 #[test]

@@ -30,3 +30,10 @@ async fn what_the_service_could_not_do_falls_back_and_what_it_would_not_does_not
     }
     assert_eq!(in_place_of(None).await, 0);
 }
+
+#[tokio::test]
+async fn on_error_leaves_a_failed_response_alone() {
+    let leaf = service_fn(async |_: Request<()>| Ok(Response::builder().status(500).body("fresh").unwrap()));
+    let layer = FallbackLayer::on_error(|_: Error<Infallible>| Response::new("stale")).http();
+    assert_eq!(*layer.layer(leaf).oneshot(Request::new(())).await.unwrap().body(), "fresh");
+}

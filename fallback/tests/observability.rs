@@ -4,21 +4,25 @@
 mod support;
 
 use mainstay_fallback::FallbackLayer;
-use support::{Answer, From500, Leaf, failed, refused, timed_out};
+use support::{Answer, E, From500, Leaf, failed, refused, timed_out};
 use tokio_test::task;
 use tower::{Layer, Service};
 
-/// A success, one failure of each kind, a veto, and two that fall back to a service.
+/// A success, one failure of each kind, a veto, one that is left alone, and two that fall back to a service that fails too.
 fn calls() {
     let layer = FallbackLayer::function(|_: Answer| Ok(7)).name("price").classify(From500);
     let layer = layer.only_if(|failed: Result<&u32, _>| failed != Ok(&501));
     for answer in [Ok(1), Ok(500), Ok(501), failed("no"), timed_out(), refused()] {
         let _ = task::spawn(layer.layer(Leaf::answering(answer)).call(1)).poll();
     }
+    let left_alone = FallbackLayer::on_error(|_: E| 7).classify(From500);
+    let _ = task::spawn(left_alone.layer(Leaf::answering(Ok(500))).call(1)).poll();
     let other = FallbackLayer::service(Leaf::answering(failed("neither")));
     for answer in [Ok(1), refused()] {
         let _ = task::spawn(other.layer(Leaf::answering(answer)).call(1)).poll();
     }
+    let other = FallbackLayer::service(Leaf::answering(Ok(7)));
+    let _ = task::spawn(other.layer(Leaf::answering(timed_out())).call(1)).poll();
 }
 
 #[cfg(feature = "metrics")]
@@ -44,7 +48,9 @@ fn what_fell_back_is_counted_by_name_and_outcome() {
     assert_eq!(
         seen,
         [
+            "mainstay_fallback_failed_total fallback=fallback outcome=failed 2",
             "mainstay_fallback_used_total fallback=fallback outcome=refused 2",
+            "mainstay_fallback_used_total fallback=fallback outcome=timed out 2",
             "mainstay_fallback_used_total fallback=price outcome=failed 2",
             "mainstay_fallback_used_total fallback=price outcome=failed response 2",
             "mainstay_fallback_used_total fallback=price outcome=refused 2",
@@ -95,6 +101,8 @@ mod events {
                 r#"DEBUG message=call fell back fallback="price" outcome="timed out""#,
                 r#"DEBUG message=call fell back fallback="price" outcome="refused""#,
                 r#"DEBUG message=call fell back fallback="fallback" outcome="refused""#,
+                r#"DEBUG message=fallback failed fallback="fallback" outcome="failed""#,
+                r#"DEBUG message=call fell back fallback="fallback" outcome="timed out""#,
             ]
         );
     }

@@ -2,6 +2,7 @@
 
 mod support;
 
+use mainstay_core::{Class, Classify, Error, Failure, Reason, Refused};
 use mainstay_fallback::FallbackLayer;
 use std::{
     cell::{Cell, RefCell},
@@ -46,6 +47,42 @@ fn of_two_failures_the_one_that_leaves_more_open_is_the_answer() {
     }
     assert_eq!(both(failed("first"), failed("ignored")), failed("ignored"), "an error is no success");
     assert_eq!(both(timed_out(), failed("ignored")), timed_out());
+}
+
+/// An error of which the service says that it is the answer.
+#[derive(Clone, Copy)]
+struct NotFoundIsFine;
+
+impl Classify<u32, E> for NotFoundIsFine {
+    fn classify(&self, result: Result<&u32, &E>) -> Class {
+        match result {
+            Ok(_) | Err(Error::Inner("not found")) => Class::Success,
+            Err(_) => Class::Failure(Failure::Transient),
+        }
+    }
+}
+
+#[test]
+fn an_error_that_the_classifier_calls_a_success_is_the_answer_of_either_service() {
+    let ask = |first, second| {
+        let layer = FallbackLayer::service(Leaf::answering(second)).classify(NotFoundIsFine);
+        task::spawn(layer.layer(Leaf::answering(first)).call(1)).poll()
+    };
+    assert_eq!(ask(failed("not found"), Ok(7)), Poll::Ready(failed("not found")));
+    assert_eq!(ask(timed_out(), failed("not found")), Poll::Ready(failed("not found")));
+    assert_eq!(ask(timed_out(), failed("no")), Poll::Ready(timed_out()));
+}
+
+#[test]
+fn a_call_for_which_nobody_waits_is_not_started_elsewhere() {
+    let ask = |reason| {
+        let other = Leaf::answering(Ok(7));
+        let refused = Err(Refused::new(reason, "further in").into());
+        let answer = task::spawn(FallbackLayer::service(other.clone()).layer(Leaf::answering(refused)).call(1)).poll();
+        (answer == Poll::Ready(refused), other.asked().len())
+    };
+    assert_eq!(ask(Reason::DeadlinePassed), (true, 0));
+    assert_eq!(ask(Reason::CircuitOpen), (false, 1));
 }
 
 #[test]
