@@ -160,3 +160,22 @@ fn an_empty_body_is_kept_for_nothing() {
     assert_eq!(of(Empty::<bytes::Bytes>::new), 0);
     assert_eq!(of(|| Full::new(bytes::Bytes::from_static(b"one flat white"))), 1, "the place of its recording");
 }
+
+#[cfg(feature = "http")]
+#[test]
+fn a_first_attempt_over_http_allocates_a_copy_of_the_headers_and_the_place_of_its_number() {
+    use mainstay_retry::{HttpRepeat, Repeat};
+
+    let of = |mut request: Option<http::Request<http_body_util::Empty<bytes::Bytes>>>| {
+        measure(|| drop(HttpRepeat::new().first(request.take().unwrap()))).count_total
+    };
+    let request = || http::Request::get("/").body(http_body_util::Empty::new()).unwrap();
+    assert_eq!(of(Some(request())), 3, "extensions, their table, and the number");
+    let mut with_header = request();
+    with_header.headers_mut().insert("accept", http::HeaderValue::from_static("text/plain"));
+    assert_eq!(of(Some(with_header.clone())), 5, "and of the copied headers the index and the list");
+    with_header.headers_mut().insert("user-agent", http::HeaderValue::from_str("a till").unwrap());
+    assert_eq!(of(Some(with_header.clone())), 5, "a value that is shared already");
+    with_header.headers_mut().insert("user-agent", http::HeaderValue::from_str("a till").unwrap());
+    assert_eq!(of(Some(with_header)), 6, "a value that is shared from now on");
+}
