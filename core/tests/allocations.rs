@@ -19,7 +19,10 @@ mod http {
     use ::http::{Request, Response};
     use http_body::Body;
     use http_body_util::Full;
-    use mainstay_core::http::{End, RefusalResponse, SettleBody};
+    use mainstay_core::{
+        Attempt, Meta,
+        http::{End, RefusalResponse, SettleBody},
+    };
     use std::{
         convert::Infallible,
         future::ready,
@@ -39,6 +42,15 @@ mod http {
         });
         assert_eq!(info.count_total, 0);
         assert!(settled);
+    }
+
+    #[test]
+    fn metadata_that_is_there_is_changed_in_place() {
+        let mut request = Request::new(());
+        request.set_meta(Attempt::FIRST);
+        let info = measure(|| request.set_meta(black_box(Attempt::FIRST.next())));
+        assert_eq!(info.count_total, 0);
+        assert_eq!(request.meta(), Some(Attempt::FIRST.next()));
     }
 
     #[test]

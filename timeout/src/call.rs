@@ -13,11 +13,14 @@ use std::{
     time::Duration,
 };
 
-/// Gives `future` this much time, from its first poll.
+/// Gives `future` this much time, from the end of its first poll.
 ///
 /// A future with a plain error is lifted by [`lift`](mainstay_core::lift); the error type is then
-/// [`Error<E>`](mainstay_core::Error). `by` is the name that the error, logs and metrics have. A time of zero is one poll;
-/// [`Duration::MAX`], and whatever else the clock cannot count, is for ever.
+/// [`Error<E>`](mainstay_core::Error). `by` is the name that the error, logs and metrics have; it is not checked.
+///
+/// The clock is asked, and the timer made, when the first poll was pending; how long that poll took does not count. Tokio's
+/// timers tick in milliseconds, and fire late rather than early. So a time of zero ends at the next tick, after at least one
+/// poll and maybe many. [`Duration::MAX`], and whatever else the clock cannot count, is for ever.
 ///
 /// # Errors
 ///

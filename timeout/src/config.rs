@@ -66,7 +66,8 @@ impl Config {
     /// The deadline of a call that starts now: the earlier of the one that its request carries and the end of
     /// [`timeout`](Self#structfield.timeout). `None` if there is neither; then `now` is not asked.
     ///
-    /// This is what [`Timeout`](crate::Timeout) decides by, for those who have their own way to wait.
+    /// This is what [`Timeout`](crate::Timeout) decides by, for those who have their own way to wait. The settings are taken as
+    /// they are; only the layers check them. With a time of zero, which they refuse, the deadline is `now`.
     ///
     /// # Errors
     ///

@@ -1,6 +1,7 @@
 //! Where the deadline of a request is found.
 
 use mainstay_core::{Deadline, Meta};
+use std::fmt;
 
 /// Where a [`Timeout`](crate::Timeout) finds the deadline of a request, and leaves its own for the layers further in.
 ///
@@ -17,16 +18,25 @@ pub trait Deadlines<Req> {
     fn write(&self, request: &mut Req, deadline: Deadline);
 }
 
-/// Requests carry no deadline: each call has the configured time, from the first poll of its future.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct NoDeadline;
+/// Requests carry no deadline: each call has the configured time, from the end of the first poll of its future.
+///
+/// It comes with [`TimeoutLayer::new`](crate::TimeoutLayer::new), which asks for a time, and from nowhere else; a layer that ends
+/// nothing does not compile:
+///
+/// ```compile_fail
+/// use mainstay_timeout::{Config, NoDeadline, TimeoutLayer};
+///
+/// let _ = TimeoutLayer::with_deadlines(Config::default(), NoDeadline);
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct NoDeadline(pub(crate) ());
 
 /// Requests carry their deadline as [`Meta`].
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct InMeta;
 
 /// What [`deadline_fn`] makes.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct DeadlineFn<R, W> {
     read: R,
     write: W,
@@ -61,6 +71,13 @@ where
     W: Fn(&mut Req, Deadline),
 {
     DeadlineFn { read, write }
+}
+
+// Closures have no `Debug`.
+impl<R, W> fmt::Debug for DeadlineFn<R, W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DeadlineFn").finish_non_exhaustive()
+    }
 }
 
 impl<Req> Deadlines<Req> for NoDeadline {

@@ -53,7 +53,7 @@ impl TimeoutLayer {
         if config.timeout.is_none() {
             return Err(InvalidConfig::new("timeout", config.timeout, "a time, where requests carry no deadline"));
         }
-        Self::with_deadlines(config, NoDeadline)
+        Self::with_deadlines(config, NoDeadline(()))
     }
 }
 

@@ -1,4 +1,6 @@
-#![doc = include_str!("../README.md")]
+// The examples on the front page need the headers.
+#![cfg_attr(feature = "http", doc = include_str!("../README.md"))]
+#![cfg_attr(not(feature = "http"), doc = "Timeouts and deadlines that travel with the request.")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![doc(test(attr(deny(warnings))))]
 

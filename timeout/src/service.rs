@@ -12,10 +12,11 @@ use tower_service::Service;
 
 /// Ends calls that take too long, and refuses those whose deadline has passed.
 ///
-/// Without deadlines the time starts at the first poll of the future, and a call that is answered at that poll costs neither
-/// a clock nor a timer. With deadlines it starts at `call`, since the request takes the deadline along: the earlier of the
-/// one that it carries and the end of the configured time. A deadline that has passed is refused, and the inner service is
-/// not called.
+/// Without deadlines the time starts at the end of the first poll of the future, and a call that is answered at that poll
+/// costs neither a clock nor a timer. With deadlines it starts at `call`, since the request takes the deadline along: the
+/// earlier of the one that it carries and the end of the configured time. A deadline that has passed at `call` is refused, and
+/// the inner service is not called. One that passes between `call` and the first poll is not: the inner future is polled once, and
+/// then ended.
 ///
 /// At the end of the time the inner future is dropped, then the answer is given: [`TimedOut`](mainstay_core::TimedOut), which
 /// means that the outcome is unknown. An answer that is there when the time ends counts. The time that the error names is
@@ -26,7 +27,7 @@ use tower_service::Service;
 /// # Readiness
 ///
 /// That of the inner service. When a call is refused, what the inner service reserved stays reserved for the next call, or
-/// until this service is dropped.
+/// until this service is dropped: nobody else has it meanwhile. Whoever keeps a clone for later drops it after a refusal.
 ///
 /// # Cancel safety
 ///

@@ -113,3 +113,15 @@ async fn a_refused_call_and_one_that_times_out_allocate_nothing_unless_they_are_
     let over = || poll(timeout("test", Duration::ZERO, pending::<Answer>()));
     assert!(allocations(|| assert!(matches!(over(), Poll::Ready(Err(Error::TimedOut(_)))))) <= most);
 }
+
+#[cfg(feature = "http")]
+#[tokio::test(start_paused = true)]
+async fn the_map_of_the_extensions_is_paid_for_once() {
+    let leaf = tower::service_fn(|_: http::Request<()>| ready(Ok::<_, Error<Infallible>>(())));
+    let layer = |time| TimeoutLayer::http(config(ms(time))).unwrap();
+    let mut inner = layer(50).layer(leaf);
+    let mut both = layer(90).layer(inner);
+    let one = allocations(|| assert!(poll(inner.call(http::Request::new(()))).is_ready()));
+    assert!((3..=4).contains(&(one / u64::from(CALLS))), "as the README says: {one}");
+    assert_eq!(allocations(|| assert!(poll(both.call(http::Request::new(()))).is_ready())), one);
+}

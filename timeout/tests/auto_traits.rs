@@ -18,8 +18,8 @@ type Unshared = Cell<u8>;
 type Local = Rc<u8>;
 
 assert_impl_all!(Config: Send, Sync, Unpin, Copy, Eq, Default);
-assert_impl_all!(NoDeadline: Send, Sync, Unpin, Copy, Default);
-assert_impl_all!(InMeta: Send, Sync, Unpin, Copy, Default);
+assert_impl_all!(NoDeadline: Send, Sync, Unpin, Copy);
+assert_impl_all!(InMeta: Send, Sync, Unpin, Copy);
 assert_impl_all!(DeadlineFn<fn(), fn()>: Send, Sync, Unpin, Copy);
 assert_not_impl_any!(DeadlineFn<Local, fn()>: Send, Sync, Copy);
 
@@ -58,7 +58,7 @@ mod headers {
         HeaderForm,
     };
 
-    assert_impl_all!(DeadlineFromHeaderLayer: Send, Sync, Unpin, Copy, Default);
+    assert_impl_all!(DeadlineFromHeaderLayer: Send, Sync, Unpin, Copy);
     assert_impl_all!(DeadlineFromHeader<()>: Send, Sync, Unpin, Copy);
     assert_not_impl_any!(DeadlineFromHeader<Local>: Send, Sync);
     assert_impl_all!(DeadlineToHeaderLayer: Send, Sync, Unpin, Copy, Default);

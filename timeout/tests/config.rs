@@ -37,6 +37,12 @@ fn a_timeout_that_ends_nothing_is_refused() {
     assert!(TimeoutLayer::with_deadlines(Config::default(), InMeta).is_ok());
 }
 
+#[test]
+fn the_core_takes_settings_as_they_are() {
+    let now = support::now();
+    assert_eq!(config(Duration::ZERO).name("").deadline(None, now), Ok(Some(mainstay_core::Deadline::at(now))));
+}
+
 #[cfg(feature = "serde")]
 mod files {
     use super::{Config, config, ms};

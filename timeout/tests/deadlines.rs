@@ -3,7 +3,7 @@
 mod support;
 
 use mainstay_core::{Deadline, Now, Reason};
-use mainstay_timeout::{Config, InMeta, NoDeadline, Timeout, TimeoutLayer, deadline_fn};
+use mainstay_timeout::{Config, InMeta, Timeout, TimeoutLayer, deadline_fn};
 use proptest::prelude::*;
 use std::{
     cell::Cell,
@@ -115,7 +115,7 @@ async fn a_refused_call_is_not_polled_again() {
 #[tokio::test(start_paused = true)]
 async fn without_deadlines_a_request_is_left_as_it_is() {
     let leaf = Leaf::default();
-    let mut service = TimeoutLayer::with_deadlines(config(ms(100)), NoDeadline).unwrap().layer(leaf.clone());
+    let mut service = support::layer(ms(100)).layer(leaf.clone());
     let late = Job { due: Some(Deadline::at(now())) };
     drop(service.call(late));
     assert_eq!(leaf.0.called.get(), Some(late));
@@ -158,6 +158,13 @@ async fn nested_timeouts_take_the_smallest() {
     // Both end at once. The inner answer is there when the outer time ends, so it counts, and it is unknown all the same.
     let answer: Answer = Err(mainstay_core::TimedOut::new("inner", ms(100)).into());
     assert_ready_eq!(call.poll(), answer);
+}
+
+#[test]
+fn layers_and_services_of_closures_can_be_shown() {
+    let deadlines = deadline_fn(|job: &Job| job.due, |job: &mut Job, deadline| job.due = Some(deadline));
+    let layer = TimeoutLayer::with_deadlines(config(ms(100)), deadlines).unwrap();
+    assert!(format!("{:?}", layer.layer(())).contains("deadlines: DeadlineFn { .. }"));
 }
 
 /// A clock that nobody needs.

@@ -10,11 +10,13 @@ use proptest::prelude::*;
 use std::{
     cell::Cell,
     convert::Infallible,
+    panic::{AssertUnwindSafe, catch_unwind},
     task::{Context, Waker},
     time::Duration,
 };
 use support::{NANO, ms, now};
 use tokio::time::advance;
+use tokio_test::{assert_ready, task};
 use tower::{Layer, Service, ServiceExt, service_fn};
 
 fn with(headers: &[(&'static str, &'static str)], deadline: Option<Deadline>) -> Request<()> {
@@ -35,7 +37,7 @@ fn after(wait: Duration) -> Deadline {
 /// The deadline that the leaf of a server sees.
 async fn read(request: Request<()>) -> Option<Deadline> {
     let leaf = service_fn(async |request: Request<()>| Ok::<Option<Deadline>, Infallible>(request.meta()));
-    let Ok(deadline) = DeadlineFromHeaderLayer::new().layer(leaf).oneshot(request).await;
+    let Ok(deadline) = DeadlineFromHeaderLayer.layer(leaf).oneshot(request).await;
     deadline
 }
 
@@ -112,6 +114,31 @@ async fn a_smaller_time_that_the_request_tells_already_is_kept() {
     let two = with(&[("x-request-timeout-ms", "junk"), ("x-request-timeout-ms", "9000")], Some(after(ms(1_500))));
     let headers = written(HeaderForm::Millis, two).await.unwrap();
     assert_eq!(headers.get_all("x-request-timeout-ms").iter().count(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_header_that_is_there_is_written_whatever_the_form() {
+    // What a gateway passes on, in the form that it was not told of; a server may read that one alone.
+    for (form, there) in [
+        (HeaderForm::Millis, ("grpc-timeout", "20S")),
+        (HeaderForm::Millis, ("grpc-timeout", "junk")),
+        (HeaderForm::Grpc, ("x-request-timeout-ms", "20000")),
+    ] {
+        let headers = written(form, with(&[there, there], Some(after(ms(500))))).await.unwrap();
+        let told: Vec<_> = headers.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
+        assert_eq!(told.len(), 2, "{told:?}");
+        assert!(told.contains(&("x-request-timeout-ms", "500")), "{told:?}");
+        assert!(told.contains(&("grpc-timeout", "500000u")) || told.contains(&("grpc-timeout", "500m")), "{told:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_request_is_answered_once() {
+    let leaf = service_fn(async |_: Request<()>| Ok::<_, Error<Infallible>>(()));
+    let mut call = task::spawn(DeadlineToHeaderLayer::new().layer(leaf).call(with(&[], Some(after(ms(0))))));
+    assert!(matches!(assert_ready!(call.poll()), Err(Error::Refused(_))));
+    let again = catch_unwind(AssertUnwindSafe(|| call.poll())).unwrap_err();
+    assert_eq!(again.downcast_ref(), Some(&"the future was polled after its answer"));
 }
 
 #[tokio::test(start_paused = true)]

@@ -244,6 +244,42 @@ async fn the_shortest_time_ends() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_answer_at_the_first_poll_is_in_time_for_a_time_of_zero() {
+    let leaf = Leaf::answering(Ok(7));
+    assert_eq!(mainstay_timeout::timeout("test", Duration::ZERO, leaf.future()).await, Ok(7));
+    let leaf = Leaf::default();
+    assert_eq!(mainstay_timeout::timeout("test", Duration::ZERO, leaf.future()).await, timed_out(Duration::ZERO));
+    assert!(leaf.0.polls.get() >= 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_length_of_the_first_poll_does_not_count() {
+    // A poll that blocks its thread, as the clock of the test sees it.
+    let blocks = async {
+        advance(ms(60)).await;
+        pending::<Answer>().await
+    };
+    let start = tokio::time::Instant::now();
+    assert_eq!(mainstay_timeout::timeout("test", ms(50), blocks).await, timed_out(ms(50)));
+    assert_eq!(start.elapsed(), ms(110));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_first_attempt_that_hangs_takes_all_the_time_of_an_outer_timeout() {
+    let calls = std::cell::Cell::new(0);
+    let attempts = async {
+        let mut last = Ok(0);
+        for _ in 0..3 {
+            calls.set(calls.get() + 1);
+            last = mainstay_timeout::timeout("test", ms(2_000), pending::<Answer>()).await;
+        }
+        last
+    };
+    assert_eq!(mainstay_timeout::timeout("test", ms(1_000), attempts).await, timed_out(ms(1_000)));
+    assert_eq!(calls.get(), 1, "so each attempt needs a time of its own");
+}
+
+#[tokio::test(start_paused = true)]
 async fn inside_a_retry_it_bounds_an_attempt_and_outside_the_total() {
     // Three attempts of two seconds each, as a retry makes them.
     let attempts = async || {

@@ -13,7 +13,11 @@ where
     }
 
     fn set_meta(&mut self, value: T) {
-        self.extensions_mut().insert(value);
+        // To insert would box the value anew.
+        match self.extensions_mut().get_mut() {
+            Some(there) => *there = value,
+            None => drop(self.extensions_mut().insert(value)),
+        }
     }
 }
 

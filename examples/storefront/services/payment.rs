@@ -25,7 +25,7 @@ struct Order {
 
 /// `POST /charges`
 pub(crate) fn routes(provider: Upstream) -> Router {
-    Router::new().route("/charges", post(charge)).with_state(provider).layer(DeadlineFromHeaderLayer::new())
+    Router::new().route("/charges", post(charge)).with_state(provider).layer(DeadlineFromHeaderLayer)
 }
 
 async fn charge(

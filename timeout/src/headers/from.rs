@@ -9,7 +9,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 /// Makes a [`DeadlineFromHeader`]. It has no state.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct DeadlineFromHeaderLayer;
 
 /// Gives each request the [`Deadline`] that its headers tell: [`time_left`] from now.
@@ -54,13 +54,6 @@ pub struct DeadlineFromHeaderLayer;
 #[derive(Clone, Copy, Debug)]
 pub struct DeadlineFromHeader<S> {
     inner: S,
-}
-
-impl DeadlineFromHeaderLayer {
-    /// A layer that puts a [`DeadlineFromHeader`] above what it is given.
-    pub const fn new() -> Self {
-        Self
-    }
 }
 
 impl<S> Layer<S> for DeadlineFromHeaderLayer {

@@ -80,9 +80,9 @@ pub(super) fn write_grpc(time: Duration) -> String {
     format!("{}{}", (nanos / unit).min(EIGHT_DIGITS), char::from(*letter))
 }
 
-/// Rounded down, but time that is left is at least a millisecond.
+/// Rounded down, but time that is left is at least a millisecond. At most what others can read as a number, too.
 pub(super) fn write_millis(time: Duration) -> String {
-    let millis = time.as_millis();
+    let millis = time.as_millis().min(u64::MAX.into());
     if millis == 0 && !time.is_zero() { "1".to_owned() } else { millis.to_string() }
 }
 
@@ -161,7 +161,8 @@ mod tests {
         assert_eq!(write_millis(Duration::ZERO), "0");
         assert_eq!(write_millis(Duration::from_nanos(1)), "1");
         assert_eq!(write_millis(Duration::from_nanos(1_999_999)), "1");
-        assert_eq!(write_millis(Duration::MAX), "18446744073709551615999");
+        assert_eq!(write_millis(Duration::from_millis(u64::MAX - 1)), "18446744073709551614");
+        assert_eq!(write_millis(Duration::MAX), "18446744073709551615");
     }
 
     proptest! {

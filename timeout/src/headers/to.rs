@@ -23,7 +23,10 @@ pub struct DeadlineToHeaderLayer {
 }
 
 /// Which headers tell the server how long the caller waits.
+///
+/// Whichever is on the request already is written too.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum HeaderForm {
     /// `x-request-timeout-ms`.
     #[default]
@@ -37,15 +40,16 @@ pub enum HeaderForm {
 /// Tells the server how long the caller still waits: what is left of the [`Deadline`] in the extensions of the request.
 ///
 /// The time is rounded down, so that the server does not wait longer than the caller, except that a rest of less than a
-/// millisecond is one in `x-request-timeout-ms`. If the request has such headers already and they say less, that counts. A
-/// request without a deadline is sent as it is; one whose deadline has passed is refused.
+/// millisecond is one in `x-request-timeout-ms`. If the request has such headers already and they say less, that counts; and each
+/// that it has is written, whatever the [`HeaderForm`], since a server may read that one alone. A request without a
+/// deadline is sent as it is; one whose deadline has passed is refused.
 ///
 /// It belongs at the bottom of the stack, so that each attempt tells what is left then.
 ///
 /// # Readiness
 ///
 /// That of the inner service. When a call is refused, what the inner service reserved stays reserved for the next call, or
-/// until this service is dropped.
+/// until this service is dropped: nobody else has it meanwhile.
 ///
 /// # Cancel safety
 ///
@@ -80,6 +84,10 @@ pub struct DeadlineToHeader<S> {
 }
 
 /// The future of [`DeadlineToHeader`].
+///
+/// # Panics
+///
+/// If it is polled again after a refusal.
 #[pin_project]
 #[derive(Debug)]
 #[must_use = "futures do nothing unless polled"]
@@ -93,6 +101,7 @@ pub struct DeadlineToHeaderFuture<F> {
 enum State<F> {
     Sent(#[pin] F),
     Refused(Refused),
+    Answered,
 }
 
 impl DeadlineToHeaderLayer {
@@ -103,7 +112,7 @@ impl DeadlineToHeaderLayer {
 
     /// Sets what refusals, logs and metrics call it; `"deadline"` by default.
     ///
-    /// A name that is not a literal is made `'static` by [`intern`](mainstay_core::intern).
+    /// It is not checked. A name that is not a literal is made `'static` by [`intern`](mainstay_core::intern).
     pub const fn name(mut self, name: &'static str) -> Self {
         self.name = name;
         self
@@ -161,11 +170,12 @@ impl<S> DeadlineToHeader<S> {
 }
 
 impl HeaderForm {
+    /// A header that is there already would tell more than is left.
     fn write(self, left: Duration, headers: &mut HeaderMap) {
-        if matches!(self, Self::Millis | Self::Both) {
+        if matches!(self, Self::Millis | Self::Both) || headers.contains_key(X_REQUEST_TIMEOUT_MS) {
             insert(headers, X_REQUEST_TIMEOUT_MS, write_millis(left));
         }
-        if matches!(self, Self::Grpc | Self::Both) {
+        if matches!(self, Self::Grpc | Self::Both) || headers.contains_key(GRPC_TIMEOUT) {
             insert(headers, GRPC_TIMEOUT, write_grpc(left));
         }
     }
@@ -206,13 +216,17 @@ where
     type Output = Result<T, E>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.project().state.project() {
+        let mut state = self.project().state;
+        match state.as_mut().project() {
             // Pending: the inner future will wake us.
             StateProjected::Sent(inner) => inner.poll(cx),
             StateProjected::Refused(refused) => {
-                observe::refused(refused);
-                Poll::Ready(Err((*refused).into()))
+                let refused = *refused;
+                state.set(State::Answered);
+                observe::refused(&refused);
+                Poll::Ready(Err(refused.into()))
             }
+            StateProjected::Answered => panic!("the future was polled after its answer"),
         }
     }
 }
