@@ -12,16 +12,16 @@ pub(super) const PUSHBACK: &str = "grpc-retry-pushback-ms";
 ///
 /// | code | class |
 /// | --- | --- |
-/// | `RESOURCE_EXHAUSTED` | overloaded, for as long as `grpc-retry-pushback-ms` says |
-/// | `UNAVAILABLE` with a `grpc-retry-pushback-ms` that can be read | overloaded, likewise |
-/// | `UNAVAILABLE` and `RESOURCE_EXHAUSTED` with one that is negative or cannot be read | permanent failure |
+/// | `RESOURCE_EXHAUSTED` | overloaded |
+/// | `UNAVAILABLE`, `UNKNOWN`, `DEADLINE_EXCEEDED`, `INTERNAL`, `DATA_LOSS` | transient failure |
+/// | each of these six with a `grpc-retry-pushback-ms` that can be read | overloaded, for as long as it says |
+/// | each of these six with one that is negative or cannot be read | permanent failure |
 /// | `UNIMPLEMENTED` | permanent failure |
-/// | `UNKNOWN`, `DEADLINE_EXCEEDED`, `INTERNAL`, `DATA_LOSS`, and every other `UNAVAILABLE` | transient failure |
 /// | `CANCELLED` | ignored: the caller left |
 /// | `OK` and all others | success: they speak of the request, from a service that works |
 ///
 /// A code that cannot be read, or is none of the seventeen, counts as `UNKNOWN`. A pushback that is negative or cannot be
-/// read means "do not retry" (gRFC A6).
+/// read means "do not retry", and one that can be read is when to come back, whatever the code (gRFC A6).
 ///
 /// ```
 /// use http::{HeaderMap, HeaderValue};
@@ -42,22 +42,12 @@ pub fn grpc_class(headers_or_trailers: &HeaderMap) -> Option<Class> {
         b"0" | b"3" | b"5" | b"6" | b"7" | b"9" | b"10" | b"11" | b"16" => Class::Success,
         // CANCELLED
         b"1" => Class::Ignored,
-        // RESOURCE_EXHAUSTED
-        b"8" => Class::Failure(match pushback(headers_or_trailers) {
-            Pushback::Stop => Failure::Permanent,
-            Pushback::None => Failure::Overloaded { retry_after: None },
-            Pushback::Wait(wait) => Failure::Overloaded { retry_after: Some(wait) },
-        }),
-        // UNAVAILABLE: with a pushback it is what an open circuit further away says.
-        b"14" => Class::Failure(match pushback(headers_or_trailers) {
-            Pushback::Stop => Failure::Permanent,
-            Pushback::None => Failure::Transient,
-            Pushback::Wait(wait) => Failure::Overloaded { retry_after: Some(wait) },
-        }),
         // UNIMPLEMENTED
         b"12" => Class::Failure(Failure::Permanent),
-        // UNKNOWN, DEADLINE_EXCEEDED, INTERNAL, DATA_LOSS, and what the protocol does not know
-        _ => Class::Failure(Failure::Transient),
+        // RESOURCE_EXHAUSTED
+        b"8" => pushed_back(Failure::Overloaded { retry_after: None }, headers_or_trailers),
+        // UNKNOWN, DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE, DATA_LOSS, and what the protocol does not know
+        _ => pushed_back(Failure::Transient, headers_or_trailers),
     })
 }
 
@@ -74,18 +64,13 @@ fn http_status_class(status: StatusCode, headers: &HeaderMap) -> Class {
     }
 }
 
-/// What the service says about another attempt.
-enum Pushback {
-    None,
-    Wait(Duration),
-    Stop,
-}
-
-fn pushback(headers: &HeaderMap) -> Pushback {
-    let Some(value) = headers.get(PUSHBACK) else {
-        return Pushback::None;
-    };
-    digits(value.as_bytes()).map_or(Pushback::Stop, |millis| Pushback::Wait(Duration::from_millis(millis)))
+/// The failure, unless the service says when another attempt may come, or that none may.
+fn pushed_back(failure: Failure, headers: &HeaderMap) -> Class {
+    Class::Failure(match headers.get(PUSHBACK).map(|wait| digits(wait.as_bytes())) {
+        None => failure,
+        Some(None) => Failure::Permanent,
+        Some(Some(millis)) => Failure::Overloaded { retry_after: Some(Duration::from_millis(millis)) },
+    })
 }
 
 /// Classifies gRPC answers by [`grpc_class`]; every error is a transient failure.
@@ -202,12 +187,21 @@ mod tests {
 
     #[test]
     fn pushback_is_read_unless_it_forbids_the_retry() {
-        assert_eq!(class("8", Some("1500")), overloaded(Some(1500)));
-        assert_eq!(class("14", Some("1500")), overloaded(Some(1500)));
-        assert_eq!(class("8", Some("0")), overloaded(Some(0)));
-        for forbids in ["-1", "", "soon", "1.5"] {
-            assert_eq!(class("8", Some(forbids)), Class::Failure(Failure::Permanent), "{forbids}");
-            assert_eq!(class("14", Some(forbids)), Class::Failure(Failure::Permanent), "{forbids}");
+        for code in ["2", "4", "8", "13", "14", "15", "17", "junk"] {
+            assert_eq!(class(code, Some("1500")), overloaded(Some(1500)), "{code}");
+            assert_eq!(class(code, Some("0")), overloaded(Some(0)), "{code}");
+            for forbids in ["-1", "", "soon", "1.5"] {
+                assert_eq!(class(code, Some(forbids)), Class::Failure(Failure::Permanent), "{code} {forbids}");
+            }
+        }
+    }
+
+    #[test]
+    fn pushback_says_nothing_where_nothing_has_failed_that_may_pass() {
+        for pushback in ["1500", "-1"] {
+            assert_eq!(class("0", Some(pushback)), Class::Success);
+            assert_eq!(class("1", Some(pushback)), Class::Ignored);
+            assert_eq!(class("12", Some(pushback)), Class::Failure(Failure::Permanent));
         }
     }
 
