@@ -330,6 +330,17 @@ fn another_reserve_counts_from_the_moment_that_it_is_set() {
 }
 
 #[test]
+fn a_reserve_switched_off_and_on_by_a_clock_that_went_back_gains_nothing_twice() {
+    let now = start();
+    let on = empty().cap(1_000).reserve_rate(1.0);
+    let budget = Budget::new_at(on, now).unwrap();
+    budget.reconfigure_at(on.reserve_rate(0.0), now + secs(100)).unwrap();
+    assert_eq!(budget.snapshot_at(now + secs(90)).balance, 100.0);
+    budget.reconfigure_at(on, now + secs(50)).unwrap();
+    assert_eq!(budget.snapshot_at(now + secs(110)).balance, 110.0, "110 seconds at one a second");
+}
+
+#[test]
 fn a_reserve_set_by_a_clock_that_went_back_gains_nothing_twice() {
     let now = start() + secs(1_000);
     let budget = with_reserve(1.0, now);

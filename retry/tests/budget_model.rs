@@ -77,14 +77,16 @@ struct Account {
     gained: u128,
     /// What of `gained` has been added to the balance, in units.
     added: u128,
-    latest: Instant,
+    /// The latest moment of a reserve, or of a change of the settings.
+    latest: Option<Instant>,
     out: u64,
 }
 
 impl Account {
     fn new(settings: Settings, initial: u32, now: Instant) -> Self {
         let initial = u128::from(initial) * TOKEN;
-        Self { settings, balance: initial, earned: initial, gained: 0, added: 0, latest: now, out: 0 }
+        let latest = (settings.reserve > 0).then_some(now);
+        Self { settings, balance: initial, earned: initial, gained: 0, added: 0, latest, out: 0 }
     }
 
     fn cap(&self) -> u128 {
@@ -96,9 +98,10 @@ impl Account {
     }
 
     fn pass(&mut self, now: Instant) {
-        let past = now.saturating_duration_since(self.latest);
-        // Without a reserve no moment is remembered.
-        self.latest = if self.settings.reserve == 0 { now } else { self.latest.max(now) };
+        // Without a reserve nobody looks at the time.
+        let Some(latest) = self.latest.filter(|_| self.settings.reserve > 0) else { return };
+        let past = now.saturating_duration_since(latest);
+        self.latest = Some(latest.max(now));
         self.gained += past.as_nanos() * u128::from(self.settings.reserve);
         let whole = self.gained / 1_000_000_000;
         self.add(whole - self.added);
@@ -124,7 +127,8 @@ impl Account {
         self.add(TOKEN);
     }
 
-    fn reconfigure(&mut self, settings: Settings) {
+    fn reconfigure(&mut self, settings: Settings, now: Instant) {
+        self.latest = self.latest.max(Some(now));
         self.settings = settings;
         self.add(0);
     }
@@ -174,7 +178,7 @@ proptest! {
                 Step::Reconfigure(settings) => {
                     account.pass(now);
                     budget.reconfigure_at(settings.config(), now).unwrap();
-                    account.reconfigure(settings);
+                    account.reconfigure(settings, now);
                 }
             }
             prop_assert!(account.is_within_bound());

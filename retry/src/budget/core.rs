@@ -73,7 +73,8 @@ struct Settings {
 /// What was paid for one retry or hedge; a plain token.
 ///
 /// It belongs to the budget that gave it, and is [given back](Budget::give_back) there if what it paid for never starts.
-/// Dropped, it is spent. A [`Charge`](crate::Charge) gives it back by itself.
+/// Dropped, it is spent. Given to another budget, it makes money there that was never earned; a [`Charge`](crate::Charge), which
+/// gives it back by itself, cannot.
 #[derive(Debug)]
 #[must_use = "a token that is dropped is spent"]
 pub struct Token {
@@ -228,7 +229,7 @@ impl Budget {
         let gained = settings.reserve.gain(now);
         // By the old cap: what lies above it, after that was lowered, is gone for good.
         self.bucket.add(gained, self.terms().cap());
-        settings.reserve.set_rate(config.units_per_second(), terms.has_reserve().then_some(now));
+        settings.reserve.set_rate(config.units_per_second(), now);
         settings.config = config;
         // Release: who sees that there is no reserve any more also sees what it has gained.
         self.terms.store(terms.word(), Ordering::Release);

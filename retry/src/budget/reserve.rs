@@ -9,7 +9,7 @@ const NANOS_PER_SEC: u128 = 1_000_000_000;
 pub(super) struct Reserve {
     /// Units per second.
     rate: u64,
-    /// Up to when everything has been gained; `None` without a rate, when no time is known.
+    /// Up to when everything has been gained; `None` as long as there was no rate, when no time is known.
     since: Option<Instant>,
     /// What is left of a unit, in units / 10^9.
     rest: u128,
@@ -33,9 +33,9 @@ impl Reserve {
     }
 
     /// Takes another rate from `now` on; what was gained by the old one is to be asked before.
-    pub(super) fn set_rate(&mut self, rate: u64, now: Option<Instant>) {
-        // Time that has been paid for stays paid for, also if the clock went back.
-        self.since = now.map(|now| self.since.map_or(now, |since| since.max(now)));
+    pub(super) fn set_rate(&mut self, rate: u64, now: Instant) {
+        // Time that has been paid for stays paid for, also if the clock went back, and if there was no rate in between.
+        self.since.get_or_insert(now);
         self.rate = rate;
     }
 }
