@@ -9,6 +9,7 @@ use mainstay_core::Attempt;
 use mainstay_retry::{HttpRepeat, KeptRequest, Repeat, ReplayBody};
 use proptest::prelude::*;
 use std::{
+    cell::Cell,
     convert::Infallible,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
@@ -190,9 +191,22 @@ impl Model {
         assert_eq!(frame, &self.frames[self.sent].0);
         self.sent += 1;
         self.read = self.read.max(self.sent);
-        let bytes: usize = self.frames[..self.read].iter().map(|(_, len)| len).sum();
+        let bytes = self.kept().map(|len| len + 64).sum::<usize>().saturating_sub(64);
         self.is_lost |= frame.is_err() || bytes > self.cap;
         self.end_is_known |= self.is_exact && self.sent == self.frames.len();
+    }
+
+    /// What is kept, by length: frames that are empty are not.
+    fn kept(&self) -> impl Iterator<Item = usize> {
+        self.frames[..self.read].iter().map(|(_, len)| *len).filter(|len| *len > 0)
+    }
+
+    fn sent_again(&mut self) {
+        let rest = self.frames.split_off(self.read);
+        self.frames.retain(|(_, len)| *len > 0);
+        self.read = self.frames.len();
+        self.frames.extend(rest);
+        (self.sent, self.live) = (0, true);
     }
 
     fn can_be_sent_again(&self) -> bool {
@@ -205,7 +219,7 @@ proptest! {
 
     #[test]
     fn a_replayed_body_is_the_body(
-        mut steps in steps(), acts in acts(), is_exact: bool, cap in prop_oneof![Just(usize::MAX), 0_usize..40],
+        mut steps in steps(), acts in acts(), is_exact: bool, cap in prop_oneof![Just(usize::MAX), 0_usize..300],
     ) {
         if is_exact {
             // Only what it can know: that nothing but waiting is left, it cannot.
@@ -231,13 +245,13 @@ proptest! {
                     model.live = false;
                 }
                 (Act::Again, body, Some(kept)) => {
+                    prop_assert_eq!(HttpRepeat::new().can_repeat(kept), !model.is_lost);
                     let next = again(kept);
                     prop_assert_eq!(next.is_some(), model.can_be_sent_again());
                     if let Some(next) = next {
                         let old = body.replace(next);
                         prop_assert!(old.is_none_or(|mut old| model.sent < model.frames.len() || rest(&mut old).is_empty()));
-                        model.sent = 0;
-                        model.live = true;
+                        model.sent_again();
                     }
                 }
                 (Act::DropKept, _, kept) => *kept = None,
@@ -283,10 +297,13 @@ fn what_was_not_read_yet_can_be_of_any_size() {
 
 #[test]
 fn exactly_the_cap_is_kept() {
-    for (cap, is_kept) in [(10, true), (9, false)] {
-        let (mut body, mut kept) = first(script(&[Step::Data(6), Step::Data(4)]), cap);
-        assert_eq!(rest(&mut body).len(), 2);
-        assert_eq!(again(&mut kept).is_some(), is_kept);
+    let frames = [Step::Data(6), Step::Data(4)];
+    for (frames, cap, is_kept) in
+        [(&frames[..1], 6, true), (&frames[..1], 5, false), (&frames, 74, true), (&frames, 73, false)]
+    {
+        let (mut body, mut kept) = first(script(frames), cap);
+        assert_eq!(rest(&mut body).len(), frames.len());
+        assert_eq!(again(&mut kept).is_some(), is_kept, "each frame but the first counts as 64 bytes more than it has");
     }
 }
 
@@ -346,4 +363,82 @@ fn nothing_is_kept_for_nobody() {
     assert!(matches!(sent, Poll::Ready(Some(Ok(_)))));
     drop(sent);
     assert!(frames[0].is_unique(), "no copy is left in the body");
+}
+
+/// A body of one frame that panics in the middle of it.
+enum Panics {
+    WhenAskedForItsEnd,
+    WhenItsDataIsRead,
+}
+
+impl Body for Panics {
+    type Data = PanicsWhenRead;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<PanicsWhenRead>, Infallible>>> {
+        Poll::Ready(Some(Ok(Frame::data(PanicsWhenRead(data(0, 3), matches!(*self, Self::WhenItsDataIsRead))))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        // Not yet when the request is made.
+        assert!(matches!(self, Self::WhenItsDataIsRead) || !IS_SENT.get(), "panic in is_end_stream");
+        false
+    }
+}
+
+struct PanicsWhenRead(Bytes, bool);
+
+impl Buf for PanicsWhenRead {
+    fn remaining(&self) -> usize {
+        self.0.remaining()
+    }
+
+    fn chunk(&self) -> &[u8] {
+        assert!(!self.1, "panic in chunk");
+        self.0.chunk()
+    }
+
+    fn advance(&mut self, count: usize) {
+        self.0.advance(count);
+    }
+}
+
+thread_local! {
+    static IS_SENT: Cell<bool> = const { Cell::new(false) };
+}
+
+#[test]
+fn a_body_that_panics_in_the_middle_of_a_frame_is_not_sent_again_without_it() {
+    for body in [Panics::WhenAskedForItsEnd, Panics::WhenItsDataIsRead] {
+        let (first, kept) = HttpRepeat::new().first(Request::new(body));
+        let (mut first, mut kept) = (first.into_body(), kept.unwrap());
+        IS_SENT.set(true);
+        let mut task = task::spawn(());
+        let polled =
+            catch_unwind(AssertUnwindSafe(|| task.enter(|cx, _| Pin::new(&mut first).poll_frame(cx).is_ready())));
+        assert!(polled.is_err());
+        IS_SENT.set(false);
+        drop(first);
+        assert!(!HttpRepeat::new().can_repeat(&kept));
+        assert!(HttpRepeat::new().again(&mut kept, Attempt::FIRST.next()).is_none());
+    }
+}
+
+#[test]
+fn what_is_kept_holds_no_buffer_that_is_much_larger() {
+    for (len, is_shared) in [(1, false), (1023, false), (1024, true)] {
+        let buffer = Bytes::from(vec![7; 1 << 16]);
+        let stream = futures_util::stream::iter([Ok::<_, Infallible>(Frame::data(buffer.slice(..len)))]);
+        let (first, kept) = HttpRepeat::new().first(Request::new(StreamBody::new(stream)));
+        let mut body = first.into_body();
+        let sent = task::spawn(()).enter(|cx, _| Pin::new(&mut body).poll_frame(cx));
+        assert!(matches!(sent, Poll::Ready(Some(Ok(_)))));
+        drop((sent, body));
+        assert_eq!(!buffer.is_unique(), is_shared, "{len}");
+        drop(kept);
+        assert!(buffer.is_unique());
+    }
 }

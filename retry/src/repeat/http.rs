@@ -4,14 +4,14 @@ use super::{
     Mark, Markable, Marked, MarkedIf, Repeat, Unmarked,
     replay::{ReplayBody, Replays},
 };
-use http::{Method, Request, request::Parts};
+use http::{HeaderValue, Method, Request, request::Parts};
 use http_body::Body;
 use mainstay_core::{Attempt, Deadline, Idempotent, Meta};
 
 /// Sends HTTP requests again.
 ///
 /// A request is idempotent if its method is (`GET`, `HEAD`, `OPTIONS`, `TRACE`, `PUT`, `DELETE`; RFC 9110, 9.2.2), if it has
-/// a header `Idempotency-Key`, if [`Idempotent`] is among its extensions, or if
+/// a header `Idempotency-Key` that is not empty, if [`Idempotent`] is among its extensions, or if
 /// [`idempotent_if`](Self::idempotent_if) says so. Each attempt carries its [`Attempt`] in the extensions; a [`Deadline`]
 /// is read from them.
 ///
@@ -78,8 +78,8 @@ impl Default for HttpRepeat {
 }
 
 impl<M> HttpRepeat<M> {
-    /// How many bytes of a body are kept at most, 64 KiB unless said; each frame takes about 40 bytes besides. With zero,
-    /// a body of which something was read is not sent again.
+    /// How many bytes of a body are kept at most, 64 KiB unless said; each frame but the first counts as 64 bytes more than it
+    /// has. With zero, a body of which something was read is not sent again.
     #[must_use]
     pub fn cap(self, bytes: usize) -> Self {
         Self { cap: bytes, ..self }
@@ -124,6 +124,10 @@ where
         Some(attempt_of(kept.head.clone(), body, attempt))
     }
 
+    fn can_repeat(&self, kept: &KeptRequest<B>) -> bool {
+        kept.body.can_repeat()
+    }
+
     fn is_idempotent(&self, kept: &KeptRequest<B>) -> bool {
         is_idempotent(&kept.head) || self.mark.is_marked(&kept.head)
     }
@@ -146,6 +150,11 @@ fn attempt_of<B>(head: Parts, body: B, attempt: Attempt) -> Request<B> {
 /// RFC 9110, 9.2.2, and what the client says.
 fn is_idempotent(head: &Parts) -> bool {
     matches!(head.method, Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE | Method::PUT | Method::DELETE)
-        || head.headers.contains_key("idempotency-key")
+        || head.headers.get("idempotency-key").is_some_and(is_key)
         || head.extensions.get::<Idempotent>().is_some()
+}
+
+/// A key is a string, with quotation marks or, as many have it, without; an empty one tells nothing apart.
+fn is_key(value: &HeaderValue) -> bool {
+    value.as_bytes().iter().any(|byte| !matches!(byte, b' ' | b'\t' | b'"'))
 }

@@ -90,6 +90,13 @@ pub trait Repeat<Req> {
     /// The request of another attempt, or `None` if it cannot be sent again, or not any more.
     fn again(&self, kept: &mut Self::Kept, attempt: Attempt) -> Option<Self::Request>;
 
+    /// Whether [`again`](Self::again) may still have an answer; `false` is for good.
+    ///
+    /// It is asked before another attempt is waited and paid for.
+    fn can_repeat(&self, _kept: &Self::Kept) -> bool {
+        true
+    }
+
     /// Whether executing the request twice is the same as executing it once.
     fn is_idempotent(&self, kept: &Self::Kept) -> bool;
 

@@ -2,8 +2,8 @@
 //!
 //! One owner at a time has the original body and what was read of it, as a [`Recording`]: the attempt that is being sent,
 //! without a lock for each frame; and the [`Slot`] while none is. An attempt puts the recording there when it is dropped, or
-//! as soon as the body has come to its end. So an empty slot means that an attempt may still read on, and there is nothing
-//! to make another of.
+//! as soon as the body has come to its end. An attempt whose recording is not the whole body lets go of the slot. So an empty
+//! slot means that an attempt may still read on, or, if nobody else holds it, that the body is gone for good.
 
 use bytes::{Buf, Bytes};
 use http::HeaderMap;
@@ -18,7 +18,7 @@ use std::{
 /// The body of one attempt: what earlier attempts have read, then the rest of the original body.
 ///
 /// What is read is kept for another attempt, as long as one may come. Data of any type becomes [`Bytes`], without a copy if
-/// it is that already.
+/// it is that already and is not short: what is shorter than 1 KiB is kept as a copy, so that it does not hold a large buffer.
 ///
 /// # Cancel safety
 ///
@@ -60,6 +60,12 @@ enum Piece {
     Trailers(Box<HeaderMap>),
 }
 
+/// What a piece takes besides its data: 32 bytes, in a vector that may be half empty.
+const OVERHEAD: usize = 64;
+
+/// Shorter pieces are copied: they may be slices of something much larger.
+const SHORT: usize = 1024;
+
 impl<B: Body> ReplayBody<B> {
     /// The body of the first attempt, and what makes the others.
     pub(super) fn new(inner: B, cap: usize) -> (Self, Replays<B>) {
@@ -84,12 +90,17 @@ impl<B> ReplayBody<B> {
         self.slot.as_ref().is_some_and(|slot| Arc::strong_count(slot) > 1)
     }
 
-    /// Gives back what another attempt needs.
+    /// Lets go of the slot once there is nothing to give back.
+    fn let_go(&mut self) {
+        if self.recording.as_ref().is_some_and(|recording| !recording.is_whole) {
+            self.slot = None;
+        }
+    }
+
+    /// Gives back what another attempt needs, and lets go of the slot.
     fn hand_over(&mut self) {
-        if let Some(recording) = self.recording.take()
-            && recording.is_whole
-            && let Some(slot) = self.slot.take()
-        {
+        let ours = self.recording.take().zip(self.slot.take());
+        if let Some((recording, slot)) = ours.filter(|(recording, _)| recording.is_whole) {
             // It was empty, so nothing is dropped under the lock.
             *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(recording);
         }
@@ -103,6 +114,14 @@ impl<B> Drop for ReplayBody<B> {
 }
 
 impl<B> Replays<B> {
+    /// Whether there is a body for another attempt, or may still come to be one.
+    pub(super) fn can_repeat(&self) -> bool {
+        // The count first: whoever puts a recording into the slot lets go of it only then.
+        self.slot.as_ref().is_none_or(|slot| {
+            Arc::strong_count(slot) > 1 || slot.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+        })
+    }
+
     /// The body of another attempt, if nobody may still read the last one, and nothing of it is lost.
     pub(super) fn again(&self) -> Option<ReplayBody<B>> {
         let Some(slot) = &self.slot else {
@@ -148,10 +167,14 @@ impl<B> Recording<B> {
 
     /// Keeps a new piece, or lets all go.
     fn record(&mut self, piece: &Piece, is_kept: bool) {
-        match self.room.checked_sub(piece.len()) {
+        if piece.is_empty() {
+            return;
+        }
+        let overhead = if self.pieces.is_empty() { 0 } else { OVERHEAD };
+        match self.room.checked_sub(piece.len().saturating_add(overhead)) {
             Some(room) if self.is_whole && is_kept => {
                 self.room = room;
-                self.pieces.push(piece.clone());
+                self.pieces.push(piece.to_keep());
                 self.next = self.pieces.len();
             }
             _ => self.forget(),
@@ -173,38 +196,28 @@ impl<B: Body + Unpin> Recording<B> {
         let Some(inner) = &mut self.inner else {
             return Poll::Ready(None);
         };
-        // A body that panics has failed.
+        // Foreign code: a body or a frame that panics has failed.
         let was_whole = mem::replace(&mut self.is_whole, false);
-        let polled = Pin::new(inner).poll_frame(cx);
+        let polled = Pin::new(&mut *inner).poll_frame(cx).map_ok(Piece::of);
+        if matches!(polled, Poll::Ready(None)) || polled.is_ready() && inner.is_end_stream() {
+            self.inner = None;
+        }
         self.is_whole = was_whole;
         Poll::Ready(match ready!(polled) {
-            Some(Ok(frame)) => Some(Ok(self.read(frame, is_kept))),
+            Some(Ok(Ok(piece))) => {
+                self.record(&piece, is_kept);
+                Some(Ok(piece.into()))
+            }
+            Some(Ok(Err(unknown))) => {
+                self.forget();
+                Some(Ok(unknown))
+            }
             Some(Err(error)) => {
                 self.forget();
                 Some(Err(error))
             }
-            None => {
-                self.inner = None;
-                None
-            }
+            None => None,
         })
-    }
-
-    /// Takes a frame of the original body.
-    fn read(&mut self, frame: Frame<B::Data>, is_kept: bool) -> Frame<Bytes> {
-        if self.inner.as_ref().is_some_and(Body::is_end_stream) {
-            self.inner = None;
-        }
-        match Piece::of(frame) {
-            Ok(piece) => {
-                self.record(&piece, is_kept);
-                piece.into()
-            }
-            Err(unknown) => {
-                self.forget();
-                unknown
-            }
-        }
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -236,6 +249,8 @@ impl<B: Body + Unpin> Body for ReplayBody<B> {
         if recording.inner.is_none() && recording.is_at_end() {
             // Not only when it is dropped: a client may answer before it lets the body go.
             self.hand_over();
+        } else {
+            self.let_go();
         }
         Poll::Ready(frame)
     }
@@ -258,6 +273,18 @@ impl Piece {
             Err(frame) => frame,
         };
         frame.into_trailers().map(|trailers| Self::Trailers(Box::new(trailers)))
+    }
+
+    /// The same without the rest of a buffer that it may be a part of.
+    fn to_keep(&self) -> Self {
+        match self {
+            Self::Data(data) if data.len() < SHORT => Self::Data(Bytes::copy_from_slice(data)),
+            piece => piece.clone(),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        matches!(self, Self::Data(data) if data.is_empty())
     }
 
     fn len(&self) -> usize {
