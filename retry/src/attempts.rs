@@ -88,6 +88,11 @@ impl<T, E> Attempts<T, E> {
         self.course.deadline().into_iter().chain(of_request).min()
     }
 
+    /// Whether a failed response is what is kept.
+    pub(crate) const fn holds_response(&self) -> bool {
+        matches!(self.kept, Some((_, Ok(_))))
+    }
+
     /// The answer if the attempt that was waited for would start too late.
     pub(crate) fn answer_if_late<C, P, V>(
         &mut self,
@@ -140,10 +145,20 @@ impl<T, E: Refusable> Attempts<T, E> {
         V: OnlyIf<R::Seen, T, E>,
     {
         let (ended, was_last) = (self.course.attempt(), self.course.is_last());
+        let named = refusal(result).and_then(Refused::retry_after);
+        if !was_last && named.is_some_and(|wait| self.course.is_too_long(wait)) {
+            // Whoever comes earlier is refused once more.
+            terms.observers.gave_up(ended.next(), Cause::RetryAfter);
+            return None;
+        }
         let Some(wait) = self.course.next(asked(class, result), repeat.deadline(kept), Clock) else {
             terms.observers.gave_up(ended.next(), if was_last { Cause::Attempts } else { Cause::Deadline });
             return None;
         };
+        if !repeat.can_repeat(kept) {
+            terms.observers.gave_up(ended.next(), Cause::Request);
+            return None;
+        }
         if !terms.only_if.allows(repeat.seen(kept), result, ended) {
             return None;
         }
@@ -156,7 +171,7 @@ impl<T, E: Refusable> Attempts<T, E> {
     }
 
     /// Keeps the end of an attempt if it leaves as much open as the one that is kept.
-    pub(crate) fn keep(&mut self, result: Result<T, E>) {
+    fn keep(&mut self, result: Result<T, E>) {
         let uncertainty = result.as_ref().map_or_else(Uncertainty::of, |_| Uncertainty::Failed);
         if self.kept.as_ref().is_none_or(|(kept, _)| *kept <= uncertainty) {
             self.kept = Some((uncertainty, result));

@@ -14,7 +14,7 @@ use std::time::Duration;
 /// | [`max_attempts`](Self::max_attempts) | 3 | at least 1 |
 /// | [`deadline`](Self::deadline) | none | above 0 |
 /// | [`backoff`](Self::backoff) | exponential, 100 ms to 10 s, full jitter | as [`Backoff`] says |
-/// | [`max_retry_after`](Self::max_retry_after) | 30 s | 0 to 24 h |
+/// | [`max_retry_after`](Self::max_retry_after) | 10 s | 0 to 24 h |
 /// | [`seed`](Self::seed) | random | |
 ///
 /// # Examples
@@ -52,8 +52,10 @@ pub struct Config {
     pub deadline: Option<Duration>,
     /// How long to wait between attempts.
     pub backoff: Backoff,
-    /// The longest wait that a service can ask for, by `Retry-After` or a gRPC pushback; what is above is cut. Zero takes no
-    /// notice of what it asks.
+    /// The longest wait that is made because it was asked for. Zero takes no notice of what is asked.
+    ///
+    /// A longer one of a service, by `Retry-After` or a gRPC pushback, is cut: it is a guess, and made for many. A longer one of a
+    /// [`Refused`](mainstay_core::Refused) is the exact time before which it would be said again: the call ends at once.
     #[cfg_attr(feature = "serde", serde(with = "mainstay_core::config::duration"))]
     pub max_retry_after: Duration,
     /// The seed of the jitter; `None` takes a random one.
@@ -73,7 +75,7 @@ impl Default for Config {
             max_attempts: 3,
             deadline: None,
             backoff: Backoff::default(),
-            max_retry_after: Duration::from_secs(30),
+            max_retry_after: Duration::from_secs(10),
             seed: None,
         }
     }

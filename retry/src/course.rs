@@ -177,6 +177,11 @@ impl Course {
         Some(wait)
     }
 
+    /// Whether this is a longer wait than may be asked for; never if no notice is taken of what is asked.
+    pub(crate) fn is_too_long(&self, asked: Duration) -> bool {
+        self.limits.max_retry_after > 0 && nanos(asked) > self.limits.max_retry_after
+    }
+
     /// The wait by the backoff alone.
     fn backoff(&mut self) -> u64 {
         let draw = self.draws.draw();

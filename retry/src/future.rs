@@ -13,7 +13,11 @@
 //!
 //! 1. The charge of an attempt is spent if and only if `call` was reached.
 //! 2. After the first attempt has ended, and until the answer, at least one end is kept.
-//! 3. No attempt starts at or after the limit; in readying a timer at the limit sees to that.
+//! 3. No later attempt starts at or after the limit. In readying a timer wakes the call at the limit; since timers may be late,
+//!    and say nothing once a task has used up what tokio lets it do at a time, the clock has the last word.
+//! 4. A call that holds a failed response does not wait for readiness: the response may hold the very slot that it waits for.
+//! 5. Attempts without a wait between them use up what tokio lets a task do at a time, so that others have their turn, and a
+//!    timeout around the call can end it.
 //!
 //! Most calls never leave the first state, so all that the others need is in a box, which is made when the first attempt has
 //! failed: a call that succeeds at once is small, and allocates nothing.
@@ -23,15 +27,19 @@ use crate::{
     attempts::{Attempts, Next, Terms},
     observe::Cause,
 };
-use mainstay_core::{Attempt, Class, Classify, Deadline, Refusable};
+use mainstay_core::{Attempt, Class, Classify, Deadline, Now, Refusable};
 use pin_project::pin_project;
 use std::{
     fmt,
     future::Future,
-    pin::Pin,
+    pin::{Pin, pin},
     task::{Context, Poll, ready},
+    time::Duration,
 };
-use tokio::time::{Sleep, sleep, sleep_until};
+use tokio::{
+    task::coop::consume_budget,
+    time::{Sleep, sleep, sleep_until},
+};
 use tower_service::Service;
 
 /// The future of [`Retry`](crate::Retry).
@@ -202,9 +210,10 @@ where
         let this = self.as_mut().project();
         let between = this.between.as_mut().expect("the future was polled after its answer");
         if let WaitProjected::Backoff { timer } = between.as_mut().project().wait.project() {
-            if let Some(timer) = timer.as_pin_mut() {
-                // Pending: the timer will wake us.
-                ready!(timer.poll(cx));
+            // Pending: the timer will wake us, or the task is woken at once to go on in its next turn.
+            match timer.as_pin_mut() {
+                Some(timer) => ready!(timer.poll(cx)),
+                None => ready!(pin!(consume_budget()).poll(cx)),
             }
             if let Some(answer) = self.as_mut().make_request() {
                 return Poll::Ready(Some(answer));
@@ -241,35 +250,32 @@ where
         let WaitProjected::Readiness { request, limit, mut timer } = between.wait.project() else {
             unreachable!("there is a request when the wait is over");
         };
-        // Before the service, which may have become ready too late.
-        if has_elapsed(timer.as_mut(), cx) {
-            return Poll::Ready(Some(between.attempts.give_up(Cause::Deadline, this.terms)));
-        }
-        match again.service.poll_ready(cx) {
-            Poll::Ready(Ok(())) => {}
-            Poll::Ready(Err(error)) => {
-                between.attempts.keep(Err(error));
-                return Poll::Ready(Some(between.attempts.answer()));
-            }
-            // Pending: the service will wake us, and so will the timer.
-            Poll::Pending => {
-                let (Some(limit), None) = (*limit, timer.as_ref().as_pin_ref()) else {
-                    return Poll::Pending;
-                };
-                timer.set(Some(sleep_until(limit.instant().into())));
-                if !has_elapsed(timer, cx) {
-                    return Poll::Pending;
+        // There is a timer if it was pending before, so time has passed since the clock was read.
+        let is_late = timer.is_some() && limit.is_some_and(|limit| limit.has_passed(Clock.now()));
+        let polled = if is_late { None } else { Some(again.service.poll_ready(cx)) };
+        let cause = match polled {
+            None => Cause::Deadline,
+            Some(Poll::Ready(Ok(()))) => {
+                let request = request.take().expect("a request is sent once");
+                if let Some(charge) = between.charge.take() {
+                    charge.spend();
                 }
-                return Poll::Ready(Some(between.attempts.give_up(Cause::Deadline, this.terms)));
+                this.terms.observers.retried();
+                this.attempt.set(Some(again.service.call(request)));
+                return Poll::Ready(None);
             }
-        }
-        let request = request.take().expect("a request is sent once");
-        if let Some(charge) = between.charge.take() {
-            charge.spend();
-        }
-        this.terms.observers.retried();
-        this.attempt.set(Some(again.service.call(request)));
-        Poll::Ready(None)
+            Some(Poll::Ready(Err(_))) => Cause::Unready,
+            Some(Poll::Pending) if between.attempts.holds_response() => Cause::Unready,
+            Some(Poll::Pending) => {
+                if timer.is_none() {
+                    timer.set(limit.map(timer_at));
+                }
+                // Pending: the service will wake us, and so will the timer.
+                ready!(timer.as_pin_mut().map_or(Poll::Pending, |timer| timer.poll(cx)));
+                Cause::Deadline
+            }
+        };
+        Poll::Ready(Some(between.attempts.give_up(cause, this.terms)))
     }
 }
 
@@ -279,8 +285,10 @@ impl<S: Service<Q>, Q, P: Pay> Between<S, Q, P> {
     }
 }
 
-fn has_elapsed(timer: Pin<&mut Option<Sleep>>, cx: &mut Context<'_>) -> bool {
-    timer.as_pin_mut().is_some_and(|timer| timer.poll(cx).is_ready())
+/// A timer for the limit, or for about thirty years from now: tokio cannot round up the last moments that there are.
+fn timer_at(limit: Deadline) -> Sleep {
+    let far = Deadline::after(Clock.now(), Duration::MAX);
+    sleep_until(limit.earlier(far).instant().into())
 }
 
 impl<S, Req, R, C, P, V> fmt::Debug for ResponseFuture<S, Req, R, C, P, V>

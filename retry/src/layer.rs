@@ -93,8 +93,32 @@ impl RetryLayer<crate::HttpRepeat, mainstay_core::GrpcStatus> {
     }
 }
 
+impl<R, C, P> RetryLayer<R, C, P> {
+    /// Asks `only_if` last, before the budget: the request, as [`Repeat::Seen`](crate::Repeat::Seen) says, how the attempt
+    /// ended, and which it was. It can forbid a retry, not bring one about.
+    ///
+    /// There is one last word: a second one would take the place of the first, and allow what that forbids.
+    ///
+    /// ```compile_fail
+    /// # use mainstay_core::Error;
+    /// # use mainstay_retry::{Config, RetryLayer};
+    /// # let layer = RetryLayer::new(Config::default()).unwrap();
+    /// layer
+    ///     .only_if(|_: &u32, _: Result<&u32, &Error<u32>>, _| false)
+    ///     .only_if(|_: &u32, _: Result<&u32, &Error<u32>>, _| true);
+    /// ```
+    pub fn only_if<Seen, Res, Err, W>(self, only_if: W) -> RetryLayer<R, C, P, W>
+    where
+        Seen: ?Sized,
+        W: Fn(&Seen, Result<&Res, &Err>, Attempt) -> bool,
+    {
+        RetryLayer { policy: self.policy, repeat: self.repeat, terms: self.terms.only_if(only_if) }
+    }
+}
+
 impl<R, C, P, V> RetryLayer<R, C, P, V> {
-    /// Makes the attempts in another way, and knows in another way what is idempotent.
+    /// Makes the attempts in another way, and knows in another way what is idempotent: what `idempotent` and `idempotent_if` have
+    /// declared is to be declared after it.
     pub fn repeat<Q>(self, repeat: Q) -> RetryLayer<Q, C, P, V> {
         RetryLayer { policy: self.policy, repeat, terms: self.terms }
     }
@@ -107,16 +131,6 @@ impl<R, C, P, V> RetryLayer<R, C, P, V> {
     /// Pays each retry from a [`Budget`](crate::Budget), which is shared by all that have its handle.
     pub fn budget<Q: Pay>(self, budget: Q) -> RetryLayer<R, C, Q, V> {
         RetryLayer { policy: self.policy, repeat: self.repeat, terms: self.terms.budget(budget) }
-    }
-
-    /// Asks `only_if` last, before the budget: the request, as [`Repeat::Seen`](crate::Repeat::Seen) says, how the attempt
-    /// ended, and which it was. It can forbid a retry, not bring one about.
-    pub fn only_if<Seen, Res, Err, W>(self, only_if: W) -> RetryLayer<R, C, P, W>
-    where
-        Seen: ?Sized,
-        W: Fn(&Seen, Result<&Res, &Err>, Attempt) -> bool,
-    {
-        RetryLayer { policy: self.policy, repeat: self.repeat, terms: self.terms.only_if(only_if) }
     }
 
     /// Declares that there is a [`Boundary`](mainstay_core::Boundary) below, so that a refusal in a

@@ -7,6 +7,7 @@ use crate::{
 };
 use mainstay_core::{AnyError, Attempt, Classify, InvalidConfig, Refusable};
 use std::{fmt, future::Future};
+use tokio::{task::coop::consume_budget, time::sleep};
 
 /// Retries plain async work.
 ///
@@ -53,6 +54,17 @@ impl Retries {
     }
 }
 
+impl<C, P> Retries<C, P> {
+    /// Asks `only_if` last, before the budget, how the attempt ended and which it was. It can forbid a retry, not bring one
+    /// about. There is one last word, as with the [layer](crate::RetryLayer::only_if).
+    pub fn only_if<T, E, F>(self, only_if: F) -> Retries<C, P, ResultOnly<F>>
+    where
+        F: Fn(Result<&T, &E>, Attempt) -> bool,
+    {
+        Retries { policy: self.policy, seeds: self.seeds, terms: self.terms.only_if(ResultOnly(only_if)) }
+    }
+}
+
 impl<C, P, V> Retries<C, P, V> {
     /// Has another idea of what a failure is.
     pub fn classify<D>(self, classify: D) -> Retries<D, P, V> {
@@ -62,15 +74,6 @@ impl<C, P, V> Retries<C, P, V> {
     /// Pays each retry from a [`Budget`](crate::Budget), which is shared by all that have its handle.
     pub fn budget<Q: Pay>(self, budget: Q) -> Retries<C, Q, V> {
         Retries { policy: self.policy, seeds: self.seeds, terms: self.terms.budget(budget) }
-    }
-
-    /// Asks `only_if` last, before the budget, how the attempt ended and which it was. It can forbid a retry, not bring one
-    /// about.
-    pub fn only_if<T, E, F>(self, only_if: F) -> Retries<C, P, ResultOnly<F>>
-    where
-        F: Fn(Result<&T, &E>, Attempt) -> bool,
-    {
-        Retries { policy: self.policy, seeds: self.seeds, terms: self.terms.only_if(ResultOnly(only_if)) }
     }
 
     /// Declares that a refusal in a [`BoxError`](mainstay_core::BoxError) is proof that the work was not done; see
@@ -149,8 +152,11 @@ impl<C, P, V> Retries<C, P, V> {
                 Next::Answer(answer) => return answer,
                 Next::Again(wait, charge) => (wait, charge),
             };
-            if !wait.is_zero() {
-                tokio::time::sleep(wait).await;
+            if wait.is_zero() {
+                // Others have their turn, and a timeout around this can end it.
+                consume_budget().await;
+            } else {
+                sleep(wait).await;
             }
             if let Some(answer) = attempts.answer_if_late(attempts.limit(None), &self.terms) {
                 return answer;

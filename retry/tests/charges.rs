@@ -99,22 +99,16 @@ async fn it_is_given_back_when_the_call_is_cancelled_before_the_service_is_ready
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_is_given_back_when_the_service_is_broken_and_the_answer_is_the_most_uncertain() {
+async fn it_is_given_back_when_the_service_is_broken_and_the_answer_is_that_of_the_attempts() {
     let budget = budget();
-    for (first, answer) in [(REFUSED, Err(Error::Inner("broken"))), (support::TIMED_OUT, timed_out())] {
+    for first in [REFUSED, FAILED, support::TIMED_OUT] {
+        let End::With(answer) = first else { unreachable!() };
         let leaf = Leaf::new([first]).readiness([Ready, Broken]);
         let mut call = call!(paid(at_once(), &budget), leaf);
-        assert_eq!(assert_ready!(call.poll()), answer);
+        assert_eq!(assert_ready!(call.poll()), answer, "what was refused and never called again is still refused");
         assert_eq!(leaf.calls(), 1);
     }
-    assert_eq!(withdrawn(&budget), (2, 2));
-}
-
-fn timed_out() -> support::Answer {
-    match support::TIMED_OUT {
-        End::With(answer) => answer,
-        _ => unreachable!(),
-    }
+    assert_eq!(withdrawn(&budget), (3, 3));
 }
 
 #[tokio::test(start_paused = true)]

@@ -111,7 +111,7 @@ fn with_jitter_the_backoff_comes_on_top() {
     for jitter in [Jitter::Full, Jitter::Equal, Jitter::Decorrelated] {
         let backoff = Backoff::exponential(SECOND).jitter(jitter);
         let mut course = Course::new(policy(steady().backoff(backoff)), Some(3));
-        let asked = [Some(2 * SECOND), None, Some(ZERO), Some(29 * SECOND)];
+        let asked = [Some(2 * SECOND), None, Some(ZERO), Some(9 * SECOND)];
         for (asked, wait) in asked.into_iter().zip(backoff.delays_seeded(3)) {
             let expected = asked.unwrap_or_default() + wait;
             assert_eq!(
@@ -125,10 +125,10 @@ fn with_jitter_the_backoff_comes_on_top() {
 
 #[test]
 fn what_is_asked_is_cut() {
-    let mut course = Course::new(policy(steady().max_retry_after(10 * SECOND)), None);
-    assert_eq!(course.next(Some(Duration::MAX), None, Unread), Some(10 * SECOND));
+    let mut course = Course::new(policy(steady().max_retry_after(30 * SECOND)), None);
+    assert_eq!(course.next(Some(Duration::MAX), None, Unread), Some(30 * SECOND));
     let mut course = Course::new(policy(steady()), None);
-    assert_eq!(course.next(Some(31 * SECOND), None, Unread), Some(30 * SECOND), "the default");
+    assert_eq!(course.next(Some(11 * SECOND), None, Unread), Some(10 * SECOND), "the default");
     let mut course = Course::new(policy(steady().max_retry_after(ZERO)), None);
     assert_eq!(course.next(Some(9 * SECOND), None, Unread), Some(SECOND), "takes no notice");
 }
@@ -310,7 +310,7 @@ fn what_is_wrong_is_named_with_what_is_allowed() {
 fn the_defaults_are_those_of_the_documentation() {
     let config = Config::default();
     assert_eq!((config.name, config.max_attempts, config.deadline), ("retry", 3, None));
-    assert_eq!((config.backoff, config.max_retry_after, config.seed), (Backoff::default(), 30 * SECOND, None));
+    assert_eq!((config.backoff, config.max_retry_after, config.seed), (Backoff::default(), 10 * SECOND, None));
     assert_eq!(*policy(config).config(), config);
 }
 

@@ -2,16 +2,26 @@
 
 mod support;
 
-use mainstay_core::{Attempt, Deadline, Error, Now};
-use mainstay_retry::{Backoff, Clock, Config, Jitter, Repeat, Retries, RetryLayer};
-use std::{cell::Cell, future::ready, sync::Arc};
+use mainstay_core::{Attempt, Class, Deadline, Error, Failure, Now, classify_fn};
+use mainstay_retry::{Backoff, Budget, BudgetConfig, Clock, Config, Jitter, Repeat, Retries, RetryLayer};
+use std::{
+    cell::Cell,
+    future::{self, Future, poll_fn, ready},
+    pin::pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
 use support::{
-    End, FAILED, Leaf, OK, REFUSED,
+    Answer, End, FAILED, Leaf, OK, REFUSED,
     Readiness::{Pending, Ready},
     SECOND, at_once, doubling,
 };
-use tokio::time::{Instant, advance, sleep};
-use tokio_test::{assert_pending, assert_ready_ok, task};
+use tokio::{
+    task::coop::{consume_budget, has_budget_remaining},
+    time::{Instant, advance, sleep},
+};
+use tokio_test::{assert_pending, assert_ready_err, assert_ready_ok, task};
 use tower::{Layer, Service, ServiceExt};
 
 fn layer(config: Config) -> RetryLayer<mainstay_retry::Cloned<mainstay_retry::Marked>> {
@@ -218,4 +228,93 @@ async fn an_answered_call_holds_nothing() {
     advance(SECOND).await;
     assert_ready_ok!(call.poll());
     assert_eq!(Arc::strong_count(&request), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_ready_too_late_is_not_called_though_the_timer_is_not_due() {
+    let limit = Duration::from_micros(10_200);
+    let leaf = Leaf::new([FAILED]).readiness([Ready, Pending]);
+    let mut call = task::spawn(layer(at_once().deadline(limit)).layer(leaf.handle()).oneshot(1));
+    assert_pending!(call.poll());
+    // tokio's timer would come at 11 ms.
+    advance(Duration::from_micros(10_200)).await;
+    leaf.script().wakers.pop().expect("it waits for the service").wake();
+    assert_eq!(assert_ready_err!(call.poll()), Error::Inner("reset"));
+    assert_eq!(leaf.calls(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_ready_just_in_time_is_called() {
+    let leaf = Leaf::new([FAILED]).readiness([Ready, Pending]);
+    let mut call = task::spawn(layer(at_once().deadline(SECOND)).layer(leaf.handle()).oneshot(1));
+    assert_pending!(call.poll());
+    advance(Duration::from_nanos(999_999_999)).await;
+    assert_ready_ok!(call.poll());
+    assert_eq!(leaf.calls(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_ready_too_late_is_not_called_though_the_task_has_used_up_its_turn() {
+    let leaf = Leaf::new([FAILED]).readiness([Ready, Pending]);
+    let mut call = task::spawn(layer(at_once().deadline(SECOND)).layer(leaf.handle()).oneshot(1));
+    assert_pending!(call.poll());
+    advance(3 * SECOND).await;
+    // Other work of the same task, as in a `join!`. From now on timers say nothing.
+    poll_fn(|cx| {
+        while has_budget_remaining() {
+            std::task::ready!(pin!(consume_budget()).poll(cx));
+        }
+        let _ = call.poll();
+        Poll::Ready(())
+    })
+    .await;
+    assert_eq!(leaf.calls(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_at_the_last_moment_that_there_is_panics_nowhere() {
+    let mut moment = Clock.now();
+    for exponent in (0..63).rev() {
+        moment = moment.checked_add(Duration::from_secs(1 << exponent)).unwrap_or(moment);
+    }
+    moment = moment.checked_add(Duration::from_nanos(999_999_999)).unwrap_or(moment);
+    let leaf = Leaf::new([FAILED]).readiness([Ready, Pending]);
+    let layer = layer(at_once()).repeat(Until(Deadline::at(moment)));
+    let mut call = task::spawn(layer.layer(leaf.handle()).oneshot(()));
+    assert_pending!(call.poll());
+    leaf.script().wakers.pop().expect("it waits for the service").wake();
+    assert_ready_ok!(call.poll());
+}
+
+/// Fails at once, with a response or an error, and is ready once.
+#[derive(Clone)]
+struct ReadyOnce(Answer, Cell<bool>);
+
+impl Service<u32> for ReadyOnce {
+    type Response = &'static str;
+    type Error = Error<&'static str>;
+    type Future = future::Ready<Answer>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        if self.1.replace(true) { Poll::Pending } else { Poll::Ready(Ok(())) }
+    }
+
+    fn call(&mut self, _: u32) -> Self::Future {
+        ready(self.0)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_holds_a_failed_response_does_not_wait_for_readiness() {
+    let every = classify_fn(|_: Result<&&str, &Error<&str>>| Class::Failure(Failure::Transient));
+    let budget = Budget::new(BudgetConfig::default()).unwrap();
+    for (answer, waits) in [(Ok("busy"), false), (Err(Error::Inner("reset")), true)] {
+        let paid = layer(doubling()).classify(every).budget(&budget);
+        let mut call = task::spawn(paid.layer(ReadyOnce(answer, Cell::default())).oneshot(1));
+        assert_pending!(call.poll());
+        advance(SECOND).await;
+        let polled = call.poll();
+        assert_eq!(polled, if waits { Poll::Pending } else { Poll::Ready(answer) }, "it may hold what is waited for");
+    }
+    assert_eq!((budget.snapshot().withdrawn, budget.snapshot().given_back), (2, 2));
 }

@@ -209,10 +209,9 @@ async fn a_refusal_in_a_box_is_proof_above_a_boundary_only() {
 
 #[tokio::test(start_paused = true)]
 async fn nobody_comes_back_before_the_time_that_was_asked_for() {
-    let wait = |wait| End::With(Err(Refused::new(Reason::CircuitOpen, "test").with_retry_after(wait).into()));
-    let leaf = Leaf::new([wait(7 * SECOND), wait(1_000 * SECOND)]);
+    let leaf = Leaf::new([refused_for(7 * SECOND), refused_for(10 * SECOND)]);
     assert!(layer(doubling()).layer(leaf.handle()).oneshot(1).await.is_ok());
-    assert_eq!(leaf.times(), [0, 7, 37].map(|at| at * SECOND), "the second is cut to `max_retry_after`");
+    assert_eq!(leaf.times(), [0, 7, 17].map(|at| at * SECOND));
 
     let overloaded = classify_fn(|result: Result<&&str, &Error<&str>>| match result {
         Ok(_) => Class::Success,
@@ -221,6 +220,60 @@ async fn nobody_comes_back_before_the_time_that_was_asked_for() {
     let leaf = Leaf::new([FAILED, FAILED]);
     assert!(layer(doubling()).idempotent().classify(overloaded).layer(leaf.handle()).oneshot(1).await.is_ok());
     assert_eq!(leaf.times(), [0, 5, 10].map(|at| at * SECOND));
+}
+
+fn refused_for(wait: Duration) -> End {
+    End::With(Err(Refused::new(Reason::CircuitOpen, "test").with_retry_after(wait).into()))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_for_too_long_is_answered_at_once_and_the_wait_of_a_service_is_cut() {
+    let too_long = 10 * SECOND + Duration::from_nanos(1);
+    for is_idempotent in [false, true] {
+        let leaf = Leaf::new([REFUSED, refused_for(too_long)]);
+        let service = layer(at_once()).idempotent_if(move |_| is_idempotent).layer(leaf.handle());
+        let start = tokio::time::Instant::now();
+        assert!(
+            matches!(service.oneshot(1).await, Err(Error::Refused(refused)) if refused.retry_after() == Some(too_long))
+        );
+        assert_eq!((leaf.calls(), start.elapsed()), (2, Duration::ZERO), "whoever comes earlier is refused once more");
+    }
+    let calls = Cell::new(0);
+    let retries = Retries::new(at_once()).unwrap();
+    let answer: Answer = retries
+        .call(|_| {
+            calls.set(calls.get() + 1);
+            ready(Err(Refused::new(Reason::CircuitOpen, "test").with_retry_after(too_long).into()))
+        })
+        .await;
+    assert!(matches!(answer, Err(Error::Refused(_))));
+    assert_eq!(calls.get(), 1);
+
+    let overloaded = classify_fn(|result: Result<&&str, &Error<&str>>| match result {
+        Ok(_) => Class::Success,
+        Err(_) => Class::Failure(Failure::Overloaded { retry_after: Some(1_000 * SECOND) }),
+    });
+    let leaf = Leaf::new([FAILED]);
+    assert!(layer(at_once()).idempotent().classify(overloaded).layer(leaf.handle()).oneshot(1).await.is_ok());
+    assert_eq!(leaf.times(), [0, 10].map(|at| at * SECOND), "a guess, made for many");
+
+    let leaf = Leaf::new([refused_for(1_000 * SECOND)]);
+    assert!(layer(doubling().max_retry_after(Duration::ZERO)).layer(leaf.handle()).oneshot(1).await.is_ok());
+    assert_eq!(leaf.times(), [0, 1].map(|at| at * SECOND), "no notice is taken");
+}
+
+#[tokio::test(start_paused = true)]
+async fn by_default_an_open_circuit_answers_at_once() {
+    use mainstay_circuit_breaker as breaker;
+    let consecutive = breaker::Config::default().window(breaker::Window::Consecutive(1));
+    let mut stack = tower::ServiceBuilder::new()
+        .layer(layer(Config::default()))
+        .layer(breaker::CircuitBreakerLayer::new(consecutive).unwrap())
+        .service_fn(|_: u32| ready(Err::<u32, _>(Error::Inner("down"))));
+    assert_eq!(stack.ready().await.unwrap().call(1).await, Err(Error::Inner("down")));
+    let start = tokio::time::Instant::now();
+    assert!(matches!(stack.ready().await.unwrap().call(1).await, Err(Error::Refused(_))));
+    assert_eq!(start.elapsed(), Duration::ZERO);
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,6 +3,7 @@
 
 mod support;
 
+use mainstay_core::{Reason, Refused};
 use mainstay_retry::{Budget, BudgetConfig, Config, Retries, RetryLayer, repeat_fn};
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 use std::{
@@ -10,7 +11,7 @@ use std::{
     fmt::{Debug, Write as _},
     sync::{Arc, LazyLock, Mutex},
 };
-use support::{FAILED, Leaf, REFUSED, SECOND, at_once, doubling};
+use support::{End, FAILED, Leaf, REFUSED, Readiness, SECOND, at_once, doubling};
 use tokio_test::block_on;
 use tower::{Layer, ServiceExt};
 use tracing::{
@@ -86,6 +87,10 @@ fn all_ways(config: impl Fn(Config) -> Config) {
         let _ = layer(at_once).budget(&spent).layer(Leaf::new([FAILED])).oneshot(1).await;
         let _ = layer(config(doubling().deadline(SECOND))).layer(Leaf::new([FAILED])).oneshot(1).await;
         let _ = layer(at_once).repeat(once).layer(Leaf::new([FAILED])).oneshot(1).await;
+        let broken = Leaf::new([FAILED]).readiness([Readiness::Ready, Readiness::Broken]);
+        let _ = layer(at_once).layer(broken).oneshot(1).await;
+        let refused = Refused::new(Reason::CircuitOpen, "test").with_retry_after(1_000 * SECOND);
+        let _ = layer(at_once).layer(Leaf::new([End::With(Err(refused.into()))])).oneshot(1).await;
     });
 }
 
@@ -102,12 +107,15 @@ fn each_retry_and_each_that_does_not_come_is_an_event() {
             r#"DEBUG no time was left for a retry retry="seen" attempt=2"#,
             r#"DEBUG retry was scheduled retry="seen" attempt=2 wait=0ns"#,
             r#"DEBUG request could not be sent again retry="seen" attempt=2"#,
+            r#"DEBUG retry was scheduled retry="seen" attempt=2 wait=0ns"#,
+            r#"DEBUG service was not ready for a retry retry="seen" attempt=2"#,
+            r#"DEBUG service asked for too long a wait retry="seen" attempt=2"#,
         ]
     );
 }
 
 fn expected() -> BTreeMap<String, u64> {
-    let given_up = ["attempts", "budget", "deadline", "request"];
+    let given_up = ["attempts", "budget", "deadline", "request", "retry_after", "unready"];
     let given_up = given_up.map(|cause| (format!("mainstay_retries_given_up_total {cause}"), 1));
     given_up.into_iter().chain([("mainstay_retries_total".to_owned(), 2)]).collect()
 }

@@ -3,9 +3,9 @@
 
 use bytes::Bytes;
 use http::{Method, Request, Response, request::Parts};
-use http_body_util::{Empty, Full};
+use http_body_util::{BodyExt, Empty, Full};
 use mainstay_core::{Attempt, Deadline, Error, Idempotent, Meta, Now};
-use mainstay_retry::{Backoff, Clock, Config, HttpRepeat, Mark, Repeat, ReplayBody, RetryLayer};
+use mainstay_retry::{Backoff, Budget, BudgetConfig, Clock, Config, HttpRepeat, Mark, Repeat, ReplayBody, RetryLayer};
 use std::{
     cell::{Cell, RefCell},
     convert::Infallible,
@@ -47,6 +47,12 @@ fn a_key_a_mark_or_a_closure_makes_a_request_idempotent() {
     let mut keyed = request(Method::POST);
     keyed.headers_mut().insert("Idempotency-Key", "7f3e".parse().unwrap());
     assert!(is_idempotent(&HttpRepeat::new(), keyed));
+
+    for empty in ["", " ", "\"\""] {
+        let mut keyed = request(Method::POST);
+        keyed.headers_mut().insert("Idempotency-Key", empty.parse().unwrap());
+        assert!(!is_idempotent(&HttpRepeat::new(), keyed), "{empty:?} tells nothing apart");
+    }
 
     let mut marked = request(Method::POST);
     marked.set_meta(Idempotent);
@@ -91,6 +97,25 @@ async fn the_deadline_in_the_extensions_is_heeded() {
     assert_eq!((calls.get(), start.elapsed()), (3, Duration::from_secs(4)), "at 0, 2 and 4 seconds");
 }
 
+#[tokio::test(start_paused = true)]
+async fn nobody_waits_or_pays_for_a_retry_whose_body_is_gone() {
+    let budget = Budget::new(BudgetConfig::default()).unwrap();
+    for len in [64 * 1024, 64 * 1024 + 1] {
+        let is_gone = len > 64 * 1024;
+        let leaf = service_fn(async |request: Request<ReplayBody<Full<Bytes>>>| {
+            let _ = request.into_body().collect().await;
+            Ok::<_, Error<Infallible>>(Response::builder().status(503).header("retry-after", "7").body(()).unwrap())
+        });
+        let layer =
+            RetryLayer::http(Config::default().max_attempts(2).backoff(Backoff::constant(Duration::ZERO))).unwrap();
+        let upload = Request::put("/menu").body(Full::from(vec![0; len])).unwrap();
+        let (start, paid) = (tokio::time::Instant::now(), budget.snapshot().withdrawn);
+        let answer = layer.budget(&budget).layer(leaf).oneshot(upload).await.unwrap();
+        let seen = (answer.status().as_u16(), start.elapsed().as_secs(), budget.snapshot().withdrawn - paid);
+        assert_eq!(seen, if is_gone { (503, 0, 0) } else { (503, 7, 1) }, "{len}");
+    }
+}
+
 /// Has its request until it is dropped.
 struct Holding {
     _request: Request<ReplayBody<Full<Bytes>>>,
@@ -120,20 +145,22 @@ async fn an_attempt_that_ended_gives_its_body_back_before_the_next_is_made() {
 
 #[cfg(feature = "grpc")]
 #[tokio::test(start_paused = true)]
-async fn over_grpc_a_pushback_is_heeded_and_a_negative_one_ends_it() {
-    for (pushback, calls_made) in [("2000", 3), ("-1", 1)] {
+async fn over_grpc_a_pushback_is_heeded_and_a_negative_one_ends_it_whatever_the_status() {
+    let statuses = ["2", "4", "8", "13", "14", "15"];
+    for (status, (pushback, calls_made)) in
+        statuses.into_iter().flat_map(|status| [("2000", 3), ("-1", 1)].map(|end| (status, end)))
+    {
         let calls = Cell::new(0);
         let leaf = service_fn(|_: Request<ReplayBody<Body>>| {
             calls.set(calls.get() + 1);
-            let unavailable =
-                Response::builder().header("grpc-status", "14").header("grpc-retry-pushback-ms", pushback);
-            ready(Ok::<_, Error<Infallible>>(unavailable.body(()).unwrap()))
+            let failed = Response::builder().header("grpc-status", status).header("grpc-retry-pushback-ms", pushback);
+            ready(Ok::<_, Error<Infallible>>(failed.body(()).unwrap()))
         });
         let config = Config::default().backoff(Backoff::constant(Duration::ZERO));
         let layer = RetryLayer::grpc(config).unwrap().idempotent_if(|head: &Parts| head.uri.path() == "/shop.Menu/Get");
         let start = tokio::time::Instant::now();
         let get = Request::post("/shop.Menu/Get").body(Body::new()).unwrap();
         let _ = layer.layer(leaf).oneshot(get).await;
-        assert_eq!((calls.get(), start.elapsed().as_secs()), (calls_made, 2 * (calls_made - 1)), "{pushback}");
+        assert_eq!((calls.get(), start.elapsed().as_secs()), (calls_made, 2 * (calls_made - 1)), "{status} {pushback}");
     }
 }

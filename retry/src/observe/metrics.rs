@@ -28,11 +28,13 @@ struct Handles {
 
 static NAMED: Mutex<BTreeMap<&'static str, &'static Named>> = Mutex::new(BTreeMap::new());
 
-const CAUSES: [(Cause, &str); 4] = [
+const CAUSES: [(Cause, &str); 6] = [
     (Cause::Budget, "budget"),
     (Cause::Attempts, "attempts"),
     (Cause::Deadline, "deadline"),
     (Cause::Request, "request"),
+    (Cause::Unready, "unready"),
+    (Cause::RetryAfter, "retry_after"),
 ];
 
 impl Metrics {

@@ -20,8 +20,12 @@ pub(crate) enum Cause {
     Attempts,
     /// The next would start too late.
     Deadline,
-    /// The request is gone, or another attempt still reads it.
+    /// Its request cannot be made.
     Request,
+    /// The service was not ready for it.
+    Unready,
+    /// The service asked for a wait that is too long.
+    RetryAfter,
 }
 
 /// Tells of one policy, by its name.

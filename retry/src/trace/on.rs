@@ -18,5 +18,7 @@ pub(crate) fn gave_up(name: &'static str, attempt: Attempt, cause: Cause) {
         Cause::Attempts => debug!(retry = name, attempt, "attempts were used up"),
         Cause::Deadline => debug!(retry = name, attempt, "no time was left for a retry"),
         Cause::Request => debug!(retry = name, attempt, "request could not be sent again"),
+        Cause::Unready => debug!(retry = name, attempt, "service was not ready for a retry"),
+        Cause::RetryAfter => debug!(retry = name, attempt, "service asked for too long a wait"),
     }
 }
