@@ -20,9 +20,13 @@ use tower_service::Service;
 /// That of the inner service. The first attempt spends it. Later ones earn their own inside the response future, on a clone
 /// of the inner service that is called itself; nothing is reserved for a retry that may never come. Readiness is not cloned.
 ///
+/// A call that has a failed response does not wait for readiness: what it waits for may be the permit that this response holds. It
+/// answers the response. A call that has an error waits.
+///
 /// # Errors
 ///
-/// An error of the inner `poll_ready` is passed on. When no attempt has succeeded, the answer is that of the attempt which
+/// An error of the inner `poll_ready` is passed on, but before a later attempt it is none: the answer is that of the attempts that
+/// were made. When no attempt has succeeded, the answer is that of the attempt which
 /// leaves most open whether the call was executed: [`TimedOut`](mainstay_core::TimedOut) before a failure, which may be a
 /// response, before [`Refused`](mainstay_core::Refused); of two alike, the later. So *refused* is answered only if every attempt was refused.
 ///

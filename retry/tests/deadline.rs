@@ -277,7 +277,9 @@ async fn a_deadline_at_the_last_moment_that_there_is_panics_nowhere() {
     for exponent in (0..63).rev() {
         moment = moment.checked_add(Duration::from_secs(1 << exponent)).unwrap_or(moment);
     }
-    moment = moment.checked_add(Duration::from_nanos(999_999_999)).unwrap_or(moment);
+    for exponent in (0..30).rev() {
+        moment = moment.checked_add(Duration::from_nanos(1 << exponent)).unwrap_or(moment);
+    }
     let leaf = Leaf::new([FAILED]).readiness([Ready, Pending]);
     let layer = layer(at_once()).repeat(Until(Deadline::at(moment)));
     let mut call = task::spawn(layer.layer(leaf.handle()).oneshot(()));
