@@ -112,12 +112,12 @@ impl Default for Backoff {
 }
 
 impl Backoff {
-    /// Waits of the same length.
+    /// Waits of the same length, of which [`jitter`](Self::jitter) leaves a part to chance unless it is [`Jitter::None`].
     pub const fn constant(wait: Duration) -> Self {
         Self::of(Shape::Constant(wait), wait)
     }
 
-    /// Waits that grow by `first` each.
+    /// Waits that grow by `first` each, likewise.
     pub const fn linear(first: Duration) -> Self {
         Self::of(Shape::Linear(first), first)
     }
