@@ -1,6 +1,5 @@
 //! Without tower: call, else this.
 
-use crate::other::nobody_waits;
 use mainstay_core::{Refusable, Uncertainty};
 use pin_project::pin_project;
 use std::{
@@ -43,12 +42,11 @@ where
 /// Answers what the future that `other` makes answers, if `future` ends in an error.
 ///
 /// `other` sees that error. It is called at most once, when `future` has been dropped, and not at all on a success. That is a
-/// second attempt: where the first may have been executed, that may be twice. A refusal because the deadline has passed
-/// ([`Reason::DeadlinePassed`](mainstay_core::Reason::DeadlinePassed)) is the answer: nobody waits for another.
+/// second attempt: where the first may have been executed, that may be twice.
 ///
 /// # Errors
 ///
-/// That refusal. If both fail, the error that leaves more open: timed out before failed before refused; of equals that of the second.
+/// If both fail, the error that leaves more open: timed out before failed before refused; of equals that of the second.
 ///
 /// # Cancel safety
 ///
@@ -165,8 +163,8 @@ where
                 StateProjected::First { future, .. } => {
                     // Pending: the first future will wake us.
                     let original = match ready!(future.poll(cx)) {
-                        Err(error) if !nobody_waits(&error) => error,
-                        answer => return Poll::Ready(answer),
+                        Err(error) => error,
+                        answer @ Ok(_) => return Poll::Ready(answer),
                     };
                     // The first future is dropped here.
                     if let StateReplaced::First { other, .. } = state.as_mut().project_replace(State::Answered) {

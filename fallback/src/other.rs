@@ -1,6 +1,5 @@
 //! The other service, and what is kept of a request for it.
 
-use mainstay_core::{Reason, Refusable, Verdict};
 use std::fmt;
 
 /// Answers by another service.
@@ -49,9 +48,4 @@ impl<T, K> fmt::Debug for Other<T, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Other").finish_non_exhaustive()
     }
-}
-
-/// Whether the call was refused because its deadline has passed: no other service is asked then.
-pub(crate) fn nobody_waits<E: Refusable>(error: &E) -> bool {
-    matches!(error.verdict(), Verdict::Refused(refused) if refused.reason() == Reason::DeadlinePassed)
 }

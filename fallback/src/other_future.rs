@@ -4,7 +4,6 @@ use crate::{
     choose::Choose,
     layer::Rule,
     observe::{self, Observe},
-    other::nobody_waits,
 };
 use mainstay_core::{Class, Refusable, Uncertainty};
 use pin_project::pin_project;
@@ -81,8 +80,7 @@ where
                 StateProjected::Asked { inner, kept, rule, .. } => {
                     // Pending: the inner future will wake us.
                     let outcome = ready!(inner.poll(cx));
-                    let stays = kept.is_none() || outcome.as_ref().is_err_and(nobody_waits);
-                    if stays || !rule.choose.falls_back(outcome.as_ref()) {
+                    if kept.is_none() || !rule.choose.falls_back(outcome.as_ref()) {
                         return Poll::Ready(outcome);
                     }
                     state.as_mut().wait_with(outcome);

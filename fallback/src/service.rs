@@ -32,9 +32,6 @@ use tower_service::Service;
 /// of equals that of the other service. So *refused* is answered only if neither was asked. That failure is counted, and is
 /// an event; the observer is not shown it.
 ///
-/// A call that was refused because its deadline has passed
-/// ([`Reason::DeadlinePassed`](mainstay_core::Reason::DeadlinePassed)) starts no other service: nobody waits for it.
-///
 /// The wait for the other service has no end of its own, neither for its readiness nor for its answer. A timeout around that
 /// service ends its calls, and not the wait until it is ready; a timeout outside of the fallback ends both.
 ///

@@ -2,7 +2,7 @@
 
 mod support;
 
-use mainstay_core::{Error, Reason, Refused};
+use mainstay_core::Error;
 use mainstay_fallback::{fallback, fallback_to};
 use std::{
     cell::Cell,
@@ -28,14 +28,6 @@ fn the_future_is_gone_before_the_function_answers() {
     assert_ready_eq!(call.poll(), 0);
     let again = catch_unwind(AssertUnwindSafe(|| call.poll())).unwrap_err();
     assert_eq!(again.downcast_ref(), Some(&"the future was polled after its answer"));
-}
-
-#[tokio::test]
-async fn what_nobody_waits_for_is_not_started_elsewhere() {
-    let late: Answer = Err(Refused::new(Reason::DeadlinePassed, "further in").into());
-    let never = |_: &E| -> std::future::Ready<Answer> { panic!("nobody waits") };
-    assert_eq!(fallback_to(ready(late), never).await, late);
-    assert_eq!(fallback(ready(late), |_| 7).await, 7, "a function takes no time");
 }
 
 #[tokio::test]
