@@ -19,7 +19,7 @@ fn percentile() -> Percentile {
 #[test]
 fn the_defaults_are_those_of_the_tables_and_work() {
     let config = HedgeConfig::default();
-    assert_eq!((config.name, config.max_hedges), ("hedge", 1));
+    assert_eq!((config.name, config.max_hedges, config.on_failure), ("hedge", 1, true));
     let HedgeDelay::Percentile(delay) = config.delay else { panic!("it is measured") };
     assert_eq!((delay.percentile, delay.minimum_samples), (0.95, 100));
     assert_eq!((delay.floor, delay.window), (Duration::from_millis(1), Duration::from_secs(30)));
@@ -175,7 +175,7 @@ mod written {
             percentile().minimum_samples(7).window(Duration::from_secs(90)).into(),
         ];
         for delay in delays {
-            let config = HedgeConfig::default().name("again").delay(delay).max_hedges(3);
+            let config = HedgeConfig::default().name("again").delay(delay).max_hedges(3).on_failure(false);
             assert_eq!(toml::from_str::<HedgeConfig>(&toml::to_string(&config).unwrap()).unwrap(), config);
             let json = serde_json::to_string(&config).unwrap();
             assert_eq!(serde_json::from_str::<HedgeConfig>(&json).unwrap(), config);

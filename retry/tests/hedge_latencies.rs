@@ -3,7 +3,7 @@
 mod hedge_support;
 
 use hedge_support::{Leaf, advance, failed};
-use mainstay_core::{Error, lift};
+use mainstay_core::{Error, TimedOut, lift};
 use mainstay_retry::{HedgeConfig, HedgeLayer, Hedging, Latencies, NoBudget, Percentile};
 use proptest::prelude::*;
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
@@ -25,14 +25,15 @@ fn settings(percentile: f64, minimum: u32) -> Percentile {
     Percentile::new(percentile).minimum_samples(minimum).window(WINDOW).floor(Duration::ZERO)
 }
 
-/// The nearest rank of all that was recorded in the present window and the one before.
-fn model(recorded: &[(u64, u64)], window: u64, percentile: f64, minimum: usize) -> Option<u64> {
+/// The nearest rank of all that was recorded in the present window and the one before. If there was one before, half of the
+/// minimum is enough.
+fn model(recorded: &[(u64, u64)], window: u64, percentile: f64, minimum: usize, was_found: bool) -> Option<u64> {
     let counted = recorded.iter().filter(|(at, _)| at + 1 >= window);
     let mut micros: Vec<u64> = counted.map(|&(_, micros)| micros.clamp(1, 600_000_000)).collect();
     micros.sort_unstable();
     #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "small")]
     let rank = ((micros.len() as f64 * percentile - 1e-9).ceil() as usize).max(1);
-    (micros.len() >= minimum).then(|| micros[rank - 1])
+    (micros.len() * if was_found { 2 } else { 1 } >= minimum).then(|| micros[rank - 1])
 }
 
 proptest! {
@@ -45,15 +46,16 @@ proptest! {
     ) {
         let begin = start();
         let latencies = Latencies::new(settings(percentile, minimum), begin).unwrap();
-        let (mut now, mut recorded) = (begin, Vec::new());
+        let (mut now, mut recorded, mut was_found) = (begin, Vec::new(), false);
         for (gap, micros) in steps {
             now += Duration::from_millis(gap);
             let window = now.duration_since(begin).as_secs() / WINDOW.as_secs();
             latencies.record(Duration::from_micros(micros), now);
             recorded.push((window, micros));
-            let expected = model(&recorded, window, percentile, minimum as usize);
+            let expected = model(&recorded, window, percentile, minimum as usize, was_found);
             let found = latencies.delay(now).map(|delay| u64::try_from(delay.as_micros()).unwrap());
             prop_assert_eq!(found.is_some(), expected.is_some());
+            was_found = found.is_some();
             if let (Some(found), Some(expected)) = (found, expected) {
                 prop_assert!(expected <= found && found <= expected + expected / 100, "{found} for {expected}");
             }
@@ -139,6 +141,11 @@ fn true_percentile(percentile: f64) -> Duration {
     all.sort_unstable();
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an index")]
     all[(percentile * 100_000.0) as usize]
+}
+
+fn true_share_below(limit: Duration) -> f64 {
+    let mut random = SmallRng::seed_from_u64(1);
+    f64::from((0..100_000).map(|_| u32::from(latency(&mut random) < limit)).sum::<u32>()) / 100_000.0
 }
 
 /// How the simulation counts a call whose hedge was faster.
@@ -231,6 +238,82 @@ async fn impatient_callers_do_not_draw_the_percentile_down() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn attempts_that_a_timeout_ends_do_not_draw_the_percentile_down() {
+    let truth = true_percentile(0.95);
+    // One in eight takes longer than this. If they were forgotten, the percentile would be that of the others.
+    let limit = truth / 8;
+    let hedging = hedging();
+    let mut random = SmallRng::seed_from_u64(7);
+    for _ in 0..20_000 {
+        let call = hedging.call(|_| {
+            let latency = latency(&mut random);
+            async move {
+                tokio::time::sleep(latency.min(limit)).await;
+                if latency < limit { Ok::<_, Error<()>>(()) } else { Err(TimedOut::new("attempt", limit).into()) }
+            }
+        });
+        let _ = call.await;
+    }
+    let (snapshot, measured) = (hedging.snapshot(), hedging.latencies().unwrap().snapshot(start()));
+    let ended = true_share_below(limit);
+    assert!((0.85..0.94).contains(&ended), "{ended}");
+    assert!(measured.cut_short > 1_000, "{measured:?}");
+    assert!(snapshot.delay.unwrap() >= limit, "{snapshot:?}: longer than {limit:?}, and nobody knows how much");
+    assert!(snapshot.started < 3_000, "{snapshot:?}: those that failed, and none before");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_first_attempt_that_fails_is_cut_short_then_and_not_when_its_call_ends() {
+    let leaf = Leaf::default();
+    let hedging = Arc::new(Hedging::new(HedgeConfig::default().delay(settings(0.9, 1))).unwrap());
+    let mut service = HedgeLayer::with_hedging(Arc::clone(&hedging)).idempotent().layer(leaf.clone());
+    let mut failing = task::spawn(service.call("read"));
+    assert_pending!(failing.poll());
+    advance(10 * MS).await;
+    leaf.end(0, failed("fast"));
+    assert_pending!(failing.poll());
+    advance(1_000 * MS).await;
+    leaf.end(1, Ok(1));
+    assert_ready_eq!(failing.poll(), Ok(1));
+
+    let mut read = task::spawn(service.call("read"));
+    assert_pending!(read.poll());
+    advance(20 * MS).await;
+    leaf.end(2, Ok(1));
+    assert_ready_eq!(read.poll(), Ok(1));
+    let delay = hedging.snapshot().delay.expect("one was measured");
+    assert!(delay >= 20 * MS && delay <= 21 * MS, "{delay:?}: of those that got so far, all had ended");
+}
+
+#[test]
+fn hedging_does_not_go_on_and_off_with_the_windows() {
+    let begin = start();
+    // Between 60 and 120 calls count.
+    let latencies = Latencies::new(settings(0.95, 100).window(30_000 * MS), begin).unwrap();
+    let mut found = Vec::new();
+    for number in 0..1_200_u32 {
+        let now = begin + number * 500 * MS;
+        latencies.record(10 * MS, now);
+        found.push(latencies.delay(now).is_some());
+    }
+    assert_eq!(found.iter().position(|found| *found), Some(99));
+    assert!(found[99..].iter().all(|found| *found));
+
+    // Fewer than half of them: none is hedged, until there are enough again.
+    let mut now = begin + 600_000 * MS;
+    let mut record = |apart: Duration, calls: u32| {
+        for _ in 0..calls {
+            now += apart;
+            latencies.record(10 * MS, now);
+        }
+        latencies.delay(now).is_some()
+    };
+    assert!(!record(1_400 * MS, 100), "22 to 43 count");
+    assert!(!record(500 * MS, 50));
+    assert!(record(500 * MS, 200));
+}
+
+#[tokio::test(start_paused = true)]
 async fn until_enough_was_measured_only_a_failure_starts_a_hedge() {
     let leaf = Leaf::default();
     let layer = HedgeLayer::new(HedgeConfig::default().delay(settings(0.5, 2))).unwrap().idempotent();
@@ -253,7 +336,7 @@ async fn until_enough_was_measured_only_a_failure_starts_a_hedge() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn only_first_attempts_that_succeed_are_measured() {
+async fn first_attempts_are_measured_and_those_that_fail_are_cut_short() {
     let leaf = Leaf::default();
     let hedging = Arc::new(Hedging::new(HedgeConfig::default().delay(settings(0.5, 1))).unwrap());
     let layer = HedgeLayer::with_hedging(Arc::clone(&hedging)).idempotent_if(|request| *request == "read");
@@ -267,7 +350,7 @@ async fn only_first_attempts_that_succeed_are_measured() {
     assert_pending!(failing.poll());
     leaf.end(1, Ok(1));
     assert_ready_eq!(failing.poll(), Ok(1));
-    assert_eq!(samples(), 0, "neither a fast failure nor the hedge after it");
+    assert_eq!((samples(), cut_short()), (0, 1), "neither the hedge nor a fast failure, which would have taken longer");
 
     let mut write = task::spawn(service.call("write"));
     assert_pending!(write.poll());
@@ -276,7 +359,7 @@ async fn only_first_attempts_that_succeed_are_measured() {
     assert_eq!(samples(), 0, "what is not hedged is not measured");
 
     drop(task::spawn(service.call("read")));
-    assert_eq!(cut_short(), 0, "what was never polled");
+    assert_eq!(cut_short(), 1, "what was never polled");
 
     let mut read = task::spawn(service.call("read"));
     assert_pending!(read.poll());
@@ -288,13 +371,13 @@ async fn only_first_attempts_that_succeed_are_measured() {
     let mut dropped = task::spawn(service.call("read"));
     assert_pending!(dropped.poll());
     drop(dropped);
-    assert_eq!((samples(), cut_short()), (1, 1));
+    assert_eq!((samples(), cut_short()), (1, 2));
 
     let mut fatal = task::spawn(hedging.call_with(mainstay_core::classify_fn(hedge_support::class), NoBudget, |_| {
         lift(async { Err::<u32, _>("fatal") })
     }));
     assert_ready_eq!(fatal.poll(), failed("fatal"));
-    assert_eq!((samples(), cut_short()), (1, 1));
+    assert_eq!((samples(), cut_short()), (1, 3));
 }
 
 #[test]

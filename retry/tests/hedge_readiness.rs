@@ -2,13 +2,15 @@
 
 mod hedge_support;
 
+use futures_util::task::AtomicWaker;
 use hedge_support::{ALMOST, DELAY, Leaf, Req, advance, config, counts, failed, layer};
-use mainstay_core::{Attempt, Deadline, Error};
+use mainstay_core::{Attempt, Class, Deadline, Error, Failure, classify_fn};
 use mainstay_retry::{Budget, BudgetConfig, HedgeLayer, Repeat};
 use std::{
+    future::{Ready, ready},
     sync::{
         Arc,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     task::{Context, Poll, Waker},
     time::Duration,
@@ -193,7 +195,7 @@ async fn a_request_that_cannot_be_sent_any_more_holds_neither_charge_nor_readine
     }
     assert_eq!(leaf.running(), [0, 1]);
     let snapshot = tokens.snapshot();
-    assert_eq!((snapshot.withdrawn, snapshot.given_back), (2, 1));
+    assert_eq!((snapshot.withdrawn, snapshot.given_back), (1, 0), "what cannot be sent is not paid");
     assert!(probe.poll_ready(&mut noop()).is_ready(), "the third permit is free");
 }
 
@@ -251,4 +253,137 @@ async fn room_is_not_waited_for_beyond_the_deadline() {
     assert_ready_eq!(call.poll(), failed("early"));
     let snapshot = tokens.snapshot();
     assert_eq!((leaf.calls(), snapshot.withdrawn, snapshot.given_back), (1, 1, 1));
+}
+
+/// Attempts that hang; after the first, readiness comes when it is let in.
+#[derive(Clone)]
+struct Gate {
+    leaf: Leaf,
+    is_open: Arc<AtomicBool>,
+    waiting: Arc<AtomicWaker>,
+}
+
+impl Service<Req> for Gate {
+    type Response = u32;
+    type Error = Error<&'static str>;
+    type Future = <Leaf as Service<Req>>::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.waiting.register(cx.waker());
+        if self.leaf.calls() == 0 || self.is_open.load(Ordering::SeqCst) { Poll::Ready(Ok(())) } else { Poll::Pending }
+    }
+
+    fn call(&mut self, request: Req) -> Self::Future {
+        self.leaf.call(request)
+    }
+}
+
+/// How many attempts there are if readiness comes after so long; `spent`: the task has used up the budget that tokio gives it.
+async fn attempts_if_let_in_after(late: Duration, deadline: Duration, spent: bool) -> usize {
+    let gate = Gate { leaf: Leaf::default(), is_open: Arc::default(), waiting: Arc::default() };
+    let start = Instant::now();
+    let hedges = HedgeLayer::new(config().delay(Duration::from_millis(1))).unwrap().repeat(until(deadline));
+    let mut call = task::spawn(hedges.layer(gate.clone()).call("read"));
+    assert_pending!(call.poll());
+    advance(Duration::from_millis(2)).await;
+    assert_pending!(call.poll());
+    advance(late.saturating_sub(start.elapsed())).await;
+    gate.is_open.store(true, Ordering::SeqCst);
+    gate.waiting.wake();
+    assert!(call.is_woken());
+    std::future::poll_fn(|cx| {
+        while spent && tokio::task::coop::has_budget_remaining() {
+            std::task::ready!(std::pin::pin!(tokio::task::coop::consume_budget()).poll(cx));
+        }
+        assert_pending!(call.poll());
+        Poll::Ready(())
+    })
+    .await;
+    gate.leaf.calls()
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_clock_says_whether_readiness_came_in_time_and_not_the_timer() {
+    let deadline = Duration::from_micros(10_200);
+    for (late, attempts) in [(Duration::from_micros(10_100), 2), (deadline, 1), (Duration::from_micros(10_500), 1)] {
+        assert_eq!(attempts_if_let_in_after(late, deadline, false).await, attempts, "{late:?}");
+    }
+    assert_eq!(attempts_if_let_in_after(Duration::from_secs(3), Duration::from_secs(1), true).await, 1);
+}
+
+/// A pool whose places are free when the response is dropped, as those of connections are.
+#[derive(Clone)]
+struct Pool {
+    free: Arc<AtomicU32>,
+    waiting: Arc<AtomicWaker>,
+    has_place: bool,
+    /// The first attempt ends in 500, later ones succeed.
+    calls: Arc<AtomicU32>,
+}
+
+struct Place(Pool);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.free.fetch_add(1, Ordering::SeqCst);
+        self.0.waiting.wake();
+    }
+}
+
+impl Pool {
+    fn new(places: u32) -> Self {
+        Self { free: Arc::new(places.into()), waiting: Arc::default(), has_place: false, calls: Arc::default() }
+    }
+}
+
+impl Service<Req> for Pool {
+    type Response = (u16, Place);
+    type Error = Error<u16>;
+    type Future = Ready<Result<(u16, Place), Error<u16>>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error<u16>>> {
+        self.waiting.register(cx.waker());
+        let take = |free: u32| free.checked_sub(1);
+        if !self.has_place && self.free.fetch_update(Ordering::SeqCst, Ordering::SeqCst, take).is_err() {
+            return Poll::Pending;
+        }
+        self.has_place = true;
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Req) -> Self::Future {
+        assert!(std::mem::take(&mut self.has_place), "it was polled ready");
+        let status = if self.calls.fetch_add(1, Ordering::SeqCst) == 0 { 500 } else { 200 };
+        ready(Ok((status, Place(self.clone()))))
+    }
+}
+
+fn status(result: Result<&(u16, Place), &Error<u16>>) -> Class {
+    match result {
+        Ok((200, _)) => Class::Success,
+        _ => Class::Failure(Failure::Transient),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_waits_for_the_place_that_the_failed_response_holds() {
+    let tokens = budget();
+    let hedges = HedgeLayer::new(config()).unwrap().idempotent().classify(classify_fn(status));
+    let mut service = hedges.budget(Arc::clone(&tokens)).layer(Pool::new(1));
+    assert!(service.poll_ready(&mut noop()).is_ready());
+    let mut call = task::spawn(service.call("read"));
+    let Poll::Ready(Ok((status, _place))) = call.poll() else { panic!("it waits for itself, for ever") };
+    let snapshot = tokens.snapshot();
+    assert_eq!((status, snapshot.withdrawn, snapshot.given_back), (500, 1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_future_that_has_answered_holds_no_failed_response() {
+    let pool = Pool::new(2);
+    let hedges = HedgeLayer::new(config()).unwrap().idempotent().classify(classify_fn(status));
+    let mut service = hedges.layer(pool.clone());
+    assert!(service.poll_ready(&mut noop()).is_ready());
+    let mut call = task::spawn(service.call("read"));
+    let Poll::Ready(Ok((status, _place))) = call.poll() else { panic!("both answer at once") };
+    assert_eq!((status, pool.free.load(Ordering::SeqCst)), (200, 1), "the answer has one");
 }

@@ -123,7 +123,7 @@ async fn a_failed_hedge_leaves_the_first_attempt_running() {
 
 #[tokio::test(start_paused = true)]
 async fn a_failure_starts_the_next_attempt_at_once() {
-    for first in [failed("early"), refused(), timed_out(), Ok(500)] {
+    for first in [failed("early"), timed_out(), Ok(500)] {
         let leaf = Leaf::default();
         let mut call = call!(leaf, config());
         assert_pending!(call.poll());
@@ -132,6 +132,31 @@ async fn a_failure_starts_the_next_attempt_at_once() {
         assert_eq!(leaf.running(), [1], "not a millisecond has passed");
         leaf.end(1, Ok(2));
         assert_ready_eq!(call.poll(), Ok(2));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_only_what_is_late_is_hedged_a_failure_starts_none() {
+    for first in [failed("early"), timed_out(), Ok(500)] {
+        let leaf = Leaf::default();
+        let mut call = call!(leaf, up_to(3).on_failure(false));
+        assert_pending!(call.poll());
+        leaf.end(0, first);
+        assert_ready_eq!(call.poll(), first, "nothing runs");
+        assert_eq!(leaf.calls(), 1);
+
+        let leaf = Leaf::default();
+        let mut call = call!(leaf, up_to(3).on_failure(false));
+        assert_pending!(call.poll());
+        advance(DELAY).await;
+        assert_pending!(call.poll());
+        advance(DELAY / 2).await;
+        leaf.end(1, first);
+        assert_pending!(call.poll());
+        assert_eq!(leaf.calls(), 2);
+        advance(DELAY / 2).await;
+        assert_pending!(call.poll());
+        assert_eq!(leaf.running(), [0, 2], "by its time");
     }
 }
 
@@ -170,15 +195,61 @@ async fn a_fatal_failure_ends_the_call_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_says_nothing_of_the_service_is_an_answer() {
-    for answer in [Ok(299), failed("cancelled")] {
+async fn a_response_that_says_nothing_of_the_service_is_an_answer() {
+    for number in [0, 1] {
         let leaf = Leaf::default();
         let mut call = call!(leaf, up_to(3));
         assert_pending!(call.poll());
-        leaf.end(0, answer);
-        assert_ready_eq!(call.poll(), answer);
-        assert_eq!(leaf.calls(), 1);
+        advance(DELAY).await;
+        assert_pending!(call.poll());
+        leaf.end(number, Ok(299));
+        assert_ready_eq!(call.poll(), Ok(299));
+        assert_eq!((leaf.running(), leaf.calls()), (vec![], 2));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_that_says_nothing_of_the_service_starts_none_and_waits_for_the_others() {
+    let leaf = Leaf::default();
+    let mut call = call!(leaf, up_to(3));
+    assert_pending!(call.poll());
+    leaf.end(0, failed("cancelled"));
+    assert_ready_eq!(call.poll(), failed("cancelled"), "nothing runs");
+    assert_eq!(leaf.calls(), 1);
+
+    for (other, expected) in [(Ok(1), Ok(1)), (timed_out(), timed_out()), (refused(), failed("cancelled"))] {
+        for number in [0, 1] {
+            let leaf = Leaf::default();
+            let mut call = call!(leaf, up_to(3));
+            assert_pending!(call.poll());
+            advance(DELAY).await;
+            assert_pending!(call.poll());
+            leaf.end(number, failed("cancelled"));
+            assert_pending!(call.poll());
+            assert_eq!(leaf.running(), [1 - number]);
+            leaf.end(1 - number, other);
+            let answer = call.poll();
+            let answer = if answer.is_ready() {
+                answer
+            } else {
+                // The timeout is a failure, which starts another.
+                leaf.end(2, refused());
+                call.poll()
+            };
+            assert_ready_eq!(answer, expected);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_that_says_nothing_of_the_service_does_not_hide_a_timeout() {
+    let leaf = Leaf::default();
+    let mut call = call!(leaf, config());
+    assert_pending!(call.poll());
+    leaf.end(0, timed_out());
+    assert_pending!(call.poll());
+    leaf.end(1, failed("cancelled"));
+    assert_ready_eq!(call.poll(), timed_out());
 }
 
 #[tokio::test(start_paused = true)]
@@ -347,7 +418,11 @@ fn failure() -> impl Strategy<Value = Answer> {
 
 proptest! {
     #[test]
-    fn without_a_success_the_answer_is_the_most_uncertain(answers in prop::collection::vec(failure(), 1..8)) {
+    fn one_after_another_the_answer_is_the_most_uncertain(
+        first in prop::collection::vec(failure().prop_filter("starts another", |answer| *answer != refused()), 0..7),
+        last in failure(),
+    ) {
+        let answers: Vec<_> = first.into_iter().chain([last]).collect();
         let leaf = Leaf::default();
         let hedges = u32::try_from(answers.len()).unwrap() - 1;
         let mut call = call!(leaf, up_to(hedges.max(1)).delay(Duration::MAX));
@@ -355,9 +430,9 @@ proptest! {
             assert_pending!(call.poll());
             leaf.end(number, *answer);
         }
-        if answers.len() == 1 {
+        if answers.len() == 1 && last != refused() {
             assert_pending!(call.poll());
-            leaf.end(1, answers[0]);
+            leaf.end(1, last);
         }
         assert_ready_eq!(call.poll(), expected(&answers));
     }

@@ -13,6 +13,7 @@ use std::time::Duration;
 /// | [`name`](Self::name) | `"hedge"` | 1 to 128 bytes |
 /// | [`delay`](Self::delay) | the live 95th percentile, see [`Percentile`] | |
 /// | [`max_hedges`](Self::max_hedges) | 1 | 1 to 10 |
+/// | [`on_failure`](Self::on_failure) | on | |
 ///
 /// # Examples
 ///
@@ -41,6 +42,11 @@ pub struct HedgeConfig {
     ///
     /// One that the budget does not pay for counts too.
     pub max_hedges: u32,
+    /// Whether an attempt that fails starts the next one at once, if the failure may pass.
+    ///
+    /// Without it only what is late is hedged: that is for a stack in which a retry stands above or below, or for a budget
+    /// that is to be there when the service is slow.
+    pub on_failure: bool,
 }
 
 /// How long an attempt is waited for before the next one starts beside it.
@@ -77,7 +83,8 @@ pub struct Percentile {
     /// The shortest delay, however fast the service is: below it a hedge costs more than it gains.
     #[cfg_attr(feature = "serde", serde(with = "mainstay_core::config::duration"))]
     pub floor: Duration,
-    /// How many calls must have ended in the last one to two windows.
+    /// How many calls must have ended in the last one to two windows before one is hedged. Hedging stops when they are less than
+    /// half as many: between the same calls per second are all and half of a count.
     pub minimum_samples: u32,
     /// A call counts for once to twice this time.
     #[cfg_attr(feature = "serde", serde(with = "mainstay_core::config::duration"))]
@@ -86,7 +93,7 @@ pub struct Percentile {
 
 impl Default for HedgeConfig {
     fn default() -> Self {
-        Self { name: "hedge", delay: HedgeDelay::Percentile(Percentile::default()), max_hedges: 1 }
+        Self { name: "hedge", delay: HedgeDelay::Percentile(Percentile::default()), max_hedges: 1, on_failure: true }
     }
 }
 
@@ -106,6 +113,12 @@ impl HedgeConfig {
     /// Sets [`max_hedges`](Self#structfield.max_hedges).
     pub const fn max_hedges(mut self, hedges: u32) -> Self {
         self.max_hedges = hedges;
+        self
+    }
+
+    /// Sets [`on_failure`](Self#structfield.on_failure).
+    pub const fn on_failure(mut self, at_once: bool) -> Self {
+        self.on_failure = at_once;
         self
     }
 

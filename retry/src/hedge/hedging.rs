@@ -124,8 +124,8 @@ impl Hedging {
         now.checked_add(delay?)
     }
 
-    /// The first attempt of a call was cut short, which rarely happens: out of line, since it is in the way of every call
-    /// that is dropped.
+    /// The first attempt of a call was cut short or failed, which rarely happens: out of line, since it is in the way of every
+    /// call that is dropped.
     #[cold]
     pub(super) fn cut_short(&self, started: Instant) {
         if let Some(latencies) = &self.latencies {

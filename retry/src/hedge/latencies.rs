@@ -30,7 +30,10 @@ use std::{
 /// Observations*, 1958): the share of calls that take longer than *t* is the product, over all latencies up to *t*, of the
 /// share that did not end of those that got so far. If too many were cut short to tell, it is the longest time that was seen.
 ///
-/// This is the synchronous core: it takes the time as an argument.
+/// The same is known of a call that failed or timed out: an answer would have come later than that.
+///
+/// This is the synchronous core: it takes the time as an argument. A time that lies back counts as the latest that was seen,
+/// so one that lies far ahead stands still until then.
 ///
 /// ```
 /// use mainstay_retry::{Latencies, Percentile};
@@ -117,8 +120,9 @@ impl Latencies {
     #[cold]
     fn find(&self, windows: &mut Windows, now: Instant) {
         windows.find_next = now.checked_add(self.settings.window / 32).unwrap_or(now);
-        // Relaxed: the word is all there is to see. Stored under the lock, so that the last one found stays.
-        self.found.store(windows.find(&self.settings), Ordering::Relaxed);
+        // Relaxed, both: the word is all there is to see. Stored under the lock, so that the last one found stays.
+        let was_found = low(self.found.load(Ordering::Relaxed)) > 0;
+        self.found.store(windows.find(&self.settings, was_found), Ordering::Relaxed);
     }
 
     /// Counts a call that was cut short at `now` and would have taken longer than `latency`.
@@ -199,9 +203,13 @@ impl Windows {
     }
 
     /// The word for the present percentile.
-    fn find(&self, settings: &Percentile) -> u64 {
+    ///
+    /// The set that is read has the calls of one window when it begins to be, and those of two at its end: so calls that come
+    /// steadily are enough all the time if they are enough once, and half of the minimum are still enough then.
+    fn find(&self, settings: &Percentile, was_found: bool) -> u64 {
         let read = self.read();
-        let enough = read.ended() >= u64::from(settings.minimum_samples);
+        let ended = if was_found { 2 * read.ended() } else { read.ended() };
+        let enough = ended >= u64::from(settings.minimum_samples);
         let micros = if enough { read.percentile(settings.percentile).max(1) } else { 0 };
         u64::from(self.window) << 32 | u64::from(micros)
     }

@@ -130,7 +130,8 @@ where
                 this.end();
                 return Poll::Ready(result);
             };
-            this.stopwatch.forget();
+            // It says nothing of how long an answer takes, but that it would have been longer.
+            this.stopwatch.cut_short();
             failed = Some((class, result));
         }
         self.poll_others(failed, cx)
@@ -199,6 +200,7 @@ impl<F: Future, N, C, B: Pay, H: Deref<Target = Hedging>> RaceProjected<'_, F, N
             self.others.set(None);
         }
         *self.next = None;
+        self.referee.clear();
         self.stopwatch.cut_short();
     }
 }
@@ -250,11 +252,12 @@ where
     fn obey(&mut self, class: Class, result: Result<T, E>) -> Option<Result<T, E>> {
         match self.referee.rule(class, result) {
             Ruling::Ended(answer) => return Some(answer),
-            Ruling::Next => self.plan.at_once = true,
+            Ruling::Next => self.plan.at_once = self.stopwatch.config().on_failure,
             Ruling::Later(wait) if wait.is_zero() => {}
             Ruling::Later(wait) => match Clock.now().checked_add(wait) {
-                Some(moment) => self.plan.earliest = self.plan.earliest.max(Some(moment)),
-                None => self.give_up(),
+                Some(moment) if self.charge.is_none() => self.plan.earliest = self.plan.earliest.max(Some(moment)),
+                // One that waits for room already is not sent before that time either.
+                _ => self.give_up(),
             },
         }
         None
@@ -269,7 +272,7 @@ where
             if !self.poll_due(cx) {
                 return false;
             }
-            self.pay();
+            self.decide();
         }
         false
     }
@@ -315,54 +318,79 @@ where
         self.timer.as_mut().poll_fired(cx)
     }
 
-    /// Pays for the next attempt; without a charge after that, it is one of those that do not start.
-    fn pay(&mut self) {
+    /// Makes the request of the next attempt, and pays for it; without a charge after that, it does not start.
+    fn decide(&mut self) {
+        let Some(next) = self.next else { return };
+        let attempt = self.plan.last.next();
         self.timer.as_mut().clear();
         self.plan.is_set = false;
+        if !next.prepare(attempt) {
+            return self.put_off();
+        }
         self.plan.left -= 1;
         *self.charge = self.referee.budget().charge();
         if self.charge.is_none() {
-            self.stopwatch.suppressed(self.plan.last.next().number());
+            next.discard();
+            self.stopwatch.suppressed(attempt.number());
             self.drop_next_if_last();
+        }
+    }
+
+    /// The request cannot be sent now. After another delay it can be, perhaps; without a delay there is no such time.
+    fn put_off(&mut self) {
+        let now = Clock.now();
+        if self.stopwatch.due(now).is_some_and(|due| due <= now) {
+            self.give_up();
         }
     }
 
     /// Sends the attempt that was paid for when the service is ready; true if it did.
     fn poll_sent(&mut self, cx: &mut Context<'_>) -> bool {
-        let Some(next) = self.next else { return false };
-        // The timer is that of the deadline now.
-        if self.timer.as_mut().poll_fired(cx) {
+        if self.poll_too_late(cx) {
             self.give_up();
             return false;
         }
-        let attempt = self.plan.last.next();
-        match next.poll_next(attempt, cx) {
-            Poll::Ready(Ok(Some(future))) => {
-                self.begin(attempt, future);
+        let Some(next) = self.next else { return false };
+        match next.poll_ready(cx) {
+            Poll::Ready(Ok(())) => {
+                self.begin();
                 return true;
             }
-            Poll::Ready(Ok(None)) => self.give_up(),
             Poll::Ready(Err(error)) => {
                 self.referee.keep_unready(error);
                 self.give_up();
             }
-            Poll::Pending => {
-                let deadline = next.deadline();
-                if let Some(deadline) = deadline.filter(|_| !self.timer.is_set()) {
-                    self.timer.as_mut().set(deadline.instant(), Clock.now());
-                    if self.timer.as_mut().poll_fired(cx) {
-                        self.give_up();
-                    }
-                }
-            }
+            Poll::Pending => self.wait_for_room(cx),
         }
         false
     }
 
-    fn begin(&mut self, attempt: Attempt, future: F) {
+    /// Whether the deadline has passed while the attempt waited for room; the timer is that of the deadline then.
+    ///
+    /// The clock decides: timers come up to a millisecond late, and not at all in a task that has used up its budget.
+    fn poll_too_late(&mut self, cx: &mut Context<'_>) -> bool {
+        let deadline = self.next.as_ref().filter(|_| self.timer.is_set()).and_then(Next::deadline);
+        deadline.is_some_and(|deadline| deadline.has_passed(Clock.now()) || self.timer.as_mut().poll_fired(cx))
+    }
+
+    fn wait_for_room(&mut self, cx: &mut Context<'_>) {
+        let deadline = self.next.as_ref().filter(|_| !self.timer.is_set()).and_then(Next::deadline);
+        if let Some(deadline) = deadline {
+            self.timer.as_mut().set(deadline.instant(), Clock.now());
+            if self.timer.as_mut().poll_fired(cx) {
+                self.give_up();
+            }
+        }
+    }
+
+    fn begin(&mut self) {
+        let Some(next) = self.next else { return };
+        // Before the service is called: what it is given may be on its way even if it panics then.
         if let Some(charge) = self.charge.take() {
             charge.spend();
         }
+        let attempt = self.plan.last.next();
+        let future = next.send(attempt);
         self.hedges.push(Running { attempt, future: Box::pin(future) });
         self.plan.last = attempt;
         self.timer.as_mut().clear();
@@ -384,7 +412,10 @@ where
         self.timer.as_mut().clear();
     }
 
+    /// Whether an attempt runs, or one waits for room. For room nobody waits who has a response to give, since the response may
+    /// be what takes it.
     fn is_under_way(&self) -> bool {
-        self.first_runs || !self.hedges.is_empty() || self.charge.is_some()
+        let is_waiting = self.charge.is_some() && !self.referee.keeps_response();
+        self.first_runs || !self.hedges.is_empty() || is_waiting
     }
 }

@@ -1,7 +1,7 @@
 //! What the end of an attempt means for its call; pure, but for the deposit.
 
 use crate::Pay;
-use mainstay_core::{Class, Classify, Failure, Refusable, Uncertainty};
+use mainstay_core::{Class, Classify, Failure, Reason, Refusable, Refused, Uncertainty, Verdict};
 use std::time::Duration;
 
 /// Judges the attempts of one call, and keeps what is to be answered if none succeeds.
@@ -18,7 +18,7 @@ pub(super) enum Ruling<O> {
     Ended(O),
     /// The next attempt may start at once.
     Next,
-    /// The service asked for less: no attempt starts for that, nor before so long.
+    /// No attempt starts for that, nor before so long.
     Later(Duration),
 }
 
@@ -29,6 +29,11 @@ impl<C, B, O> Referee<C, B, O> {
 
     pub(super) const fn budget(&self) -> &B {
         &self.budget
+    }
+
+    /// Drops what is kept, with the connection or the permit that it may hold.
+    pub(super) fn clear(&mut self) {
+        self.kept = None;
     }
 
     /// The answer when nothing runs and nothing can start.
@@ -56,20 +61,25 @@ where
 
     /// What an attempt that has not won means for its call.
     pub(super) fn rule(&mut self, class: Class, result: Result<T, E>) -> Ruling<Result<T, E>> {
-        let uncertainty = uncertainty(&result);
-        match class {
-            Class::Ignored if uncertainty != Uncertainty::Refused => return Ruling::Ended(result),
-            Class::Failure(Failure::Permanent) => {
-                self.keep(uncertainty, result);
-                return Ruling::Ended(self.take_kept());
-            }
-            Class::Failure(Failure::Overloaded { retry_after }) => {
-                self.keep(uncertainty, result);
-                return Ruling::Later(retry_after.unwrap_or_default());
-            }
-            Class::Success | Class::Ignored | Class::Failure(Failure::Transient) => self.keep(uncertainty, result),
+        if class == Class::Ignored && result.is_ok() {
+            return Ruling::Ended(result);
         }
-        Ruling::Next
+        let refused = refused(&result);
+        self.keep(uncertainty(&result), result);
+        match (class, refused) {
+            (Class::Failure(Failure::Permanent), _) => Ruling::Ended(self.take_kept()),
+            (_, Some(refused)) => Ruling::Later(time_to_ask(refused)),
+            (Class::Failure(Failure::Overloaded { retry_after }), None) => {
+                Ruling::Later(retry_after.unwrap_or_default())
+            }
+            (Class::Failure(Failure::Transient), None) => Ruling::Next,
+            (Class::Ignored | Class::Success, None) => Ruling::Later(Duration::ZERO),
+        }
+    }
+
+    /// Whether what is kept is a response: it may hold a permit or a connection that others wait for.
+    pub(super) const fn keeps_response(&self) -> bool {
+        matches!(self.kept, Some((_, Ok(_))))
     }
 
     /// Takes the error of a service that did not become ready for an attempt.
@@ -82,6 +92,22 @@ where
         if self.kept.as_ref().is_none_or(|(kept, _)| *kept <= uncertainty) {
             self.kept = Some((uncertainty, result));
         }
+    }
+}
+
+fn refused<T, E: Refusable>(result: &Result<T, E>) -> Option<Refused> {
+    match result.as_ref().err()?.verdict() {
+        Verdict::Refused(refused) => Some(*refused),
+        _ => None,
+    }
+}
+
+/// When it is not in vain to ask again: who refuses at once would refuse another attempt as well.
+const fn time_to_ask(refused: Refused) -> Duration {
+    match (refused.reason(), refused.retry_after()) {
+        (Reason::DeadlinePassed, _) => Duration::MAX,
+        (_, Some(wait)) => wait,
+        (_, None) => Duration::ZERO,
     }
 }
 

@@ -91,7 +91,7 @@ where
     #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
         let (first, kept) = self.repeat.first(request);
-        let kept = kept.filter(|kept| self.repeat.is_idempotent(kept));
+        let kept = kept.filter(|kept| self.repeat.may_overlap(kept));
         let first = self.inner.call(first);
         // A clone is not ready, as it should be: a hedge earns its readiness when it starts.
         let next = kept.map(|kept| Resend::new(self.inner.clone(), self.repeat.clone(), kept));

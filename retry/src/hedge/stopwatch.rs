@@ -35,12 +35,7 @@ impl<H: Deref<Target = Hedging>> Stopwatch<H> {
         }
     }
 
-    /// The first attempt ended in a way that says nothing of latency: a fast failure is no fast answer.
-    pub(super) const fn forget(&mut self) {
-        self.started = None;
-    }
-
-    /// The first attempt is cut short, if it has not ended yet.
+    /// The first attempt is cut short, if it has not been answered yet: by its end without success, too.
     #[inline]
     pub(super) fn cut_short(&mut self) {
         if let Some(started) = self.started.take() {

@@ -132,6 +132,12 @@ where
         is_idempotent(&kept.head) || self.mark.is_marked(&kept.head)
     }
 
+    /// Without a key: it promises that a request is safe to send when the one before has ended. While that runs, the answer is a
+    /// 409 (draft-ietf-httpapi-idempotency-key-header, 2.6).
+    fn may_overlap(&self, kept: &KeptRequest<B>) -> bool {
+        is_idempotent_without_key(&kept.head) || self.mark.is_marked(&kept.head)
+    }
+
     fn deadline(&self, kept: &KeptRequest<B>) -> Option<Deadline> {
         kept.head.extensions.get().copied()
     }
@@ -149,8 +155,11 @@ fn attempt_of<B>(head: Parts, body: B, attempt: Attempt) -> Request<B> {
 
 /// RFC 9110, 9.2.2, and what the client says.
 fn is_idempotent(head: &Parts) -> bool {
+    is_idempotent_without_key(head) || head.headers.get("idempotency-key").is_some_and(is_key)
+}
+
+fn is_idempotent_without_key(head: &Parts) -> bool {
     matches!(head.method, Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE | Method::PUT | Method::DELETE)
-        || head.headers.get("idempotency-key").is_some_and(is_key)
         || head.extensions.get::<Idempotent>().is_some()
 }
 

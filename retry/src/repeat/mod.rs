@@ -100,6 +100,11 @@ pub trait Repeat<Req> {
     /// Whether executing the request twice is the same as executing it once.
     fn is_idempotent(&self, kept: &Self::Kept) -> bool;
 
+    /// Whether that is so even while both run, as those of a [`Hedge`](crate::Hedge) do.
+    fn may_overlap(&self, kept: &Self::Kept) -> bool {
+        self.is_idempotent(kept)
+    }
+
     /// The moment after which nobody waits for the answer any more, if the request carries it.
     fn deadline(&self, _kept: &Self::Kept) -> Option<Deadline> {
         None
