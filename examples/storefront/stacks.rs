@@ -17,7 +17,7 @@ use hyper_util::{
     rt::TokioExecutor,
 };
 use mainstay::{
-    Attempt, BoxError, Class, Classify, Error, Failure, HttpStatus, InvalidConfig,
+    Attempt, BoxError, Error, InvalidConfig,
     circuit_breaker::{Circuit, CircuitBreakerLayer, Config, Window},
     fallback::FallbackLayer,
     retry::{self, Backoff, Budget, BudgetConfig, HedgeConfig, HedgeLayer, Percentile, RetryLayer, SpendOnly},
@@ -129,9 +129,11 @@ impl Times {
     }
 
     /// Nine of ten answers are in by then, however the machine is; but not before the floor, since below it a hedge costs more
-    /// than it gains. A replica that pauses for a tenth of the time delays one call in twenty.
+    /// than it gains. A replica that pauses for a tenth of the time delays one call in twenty. Only what is late is hedged: what
+    /// fails here has failed at both replicas already, and the budget would be spent when the next pause comes.
     fn hedge(self, name: &'static str) -> HedgeConfig {
-        HedgeConfig::default().name(name).delay(Percentile::new(0.9).floor(self.hedge).minimum_samples(50))
+        let delay = Percentile::new(0.9).floor(self.hedge).minimum_samples(50);
+        HedgeConfig::default().name(name).delay(delay).on_failure(false)
     }
 
     /// A call to payment that is slow counts as failed, and does so while it is still in flight: the circuit does not wait
@@ -203,7 +205,7 @@ pub(crate) fn catalog(
     }
     // One for retries and hedges: to the catalog both are load that nobody asked for.
     let budget = Arc::new(Budget::new(times.budget("catalog"))?);
-    let hedge = HedgeLayer::http(times.hedge("catalog"))?.classify(NotAtOnce).budget(Arc::clone(&budget));
+    let hedge = HedgeLayer::http(times.hedge("catalog"))?.budget(Arc::clone(&budget));
     traffic.hedging = Some(hedge.handle());
     traffic.budget = Some(Arc::clone(&budget));
     let stack = ServiceBuilder::new()
@@ -279,24 +281,6 @@ fn seen_to_its_end(upstream: Upstream) -> Upstream {
         let call = tokio::spawn(upstream.clone().oneshot(request));
         async move { call.await.unwrap_or_else(|panicked| Err(Error::Inner(panicked.into()))) }
     }))
-}
-
-/// What the hedge makes of the end of a request. By itself it would start the next one at once when one fails. But what comes
-/// here has failed at both replicas, or both circuits refuse it, and the budget would be spent when the next pause comes.
-#[derive(Clone, Copy, Debug)]
-struct NotAtOnce;
-
-impl<B> Classify<Response<B>, Error<BoxError>> for NotAtOnce {
-    fn classify(&self, ended: Result<&Response<B>, &Error<BoxError>>) -> Class {
-        match HttpStatus.classify(ended) {
-            Class::Failure(_) => Class::Failure(Failure::Overloaded { retry_after: None }),
-            class => class,
-        }
-    }
-
-    fn judge(&self, ended: Result<&Response<B>, &Error<BoxError>>) -> Class {
-        self.classify(ended)
-    }
 }
 
 /// What a circuit refuses could be sent again, since it was certainly not executed. But the circuit would refuse it again, and
