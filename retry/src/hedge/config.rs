@@ -50,6 +50,8 @@ pub struct HedgeConfig {
 }
 
 /// How long an attempt is waited for before the next one starts beside it.
+///
+/// Where only a failure starts an attempt, and [`on_failure`](HedgeConfig::on_failure) is off, none starts.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum HedgeDelay {
     /// Always so long. Zero starts all attempts at once, unless the first one answers when it is first polled;

@@ -11,7 +11,7 @@ use tower_layer::Layer;
 /// One layer is one policy: its clones and all services that it makes measure latency together.
 /// [`fresh`](Self::fresh) makes an independent layer with the same configuration.
 ///
-/// `R` says how a request is sent again and which are idempotent, by default clones, none of which is: say so by
+/// `R` says how a request is sent again and which may run side by side, by default clones, none of which is: say so by
 /// [`idempotent`](Self::idempotent) or [`repeat`](Self::repeat), or nothing is ever hedged. `C` says what is a
 /// success, by default whatever is not an error. `B` pays for hedges, by default nothing: share a
 /// [`Budget`](crate::Budget) with the retries of the same service.
@@ -67,8 +67,11 @@ impl HedgeLayer {
 #[cfg(feature = "http")]
 #[cfg_attr(docsrs, doc(cfg(feature = "http")))]
 impl HedgeLayer<crate::HttpRepeat, mainstay_core::HttpStatus> {
-    /// A layer with a policy of its own for HTTP: what is idempotent by its method or key is hedged, and a status of 5xx, 408
+    /// A layer with a policy of its own for HTTP: what is idempotent by its method or mark is hedged, and a status of 5xx, 408
     /// or 429 does not win.
+    ///
+    /// A request with an `Idempotency-Key` is not hedged for that: a server answers 409 while the first one is under way.
+    /// Declare by [`idempotent_if`](Self::idempotent_if) if yours does not.
     ///
     /// # Errors
     ///

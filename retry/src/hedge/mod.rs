@@ -6,9 +6,11 @@
 //!            time has come, or an attempt failed        service is ready
 //!   next ──────────────────────────────────────▶ paid ──────────────────▶ running ──▶ ended
 //!    │                 │                          │                          │
-//!    │                 └ budget does not pay:     └ deadline, unready:       └ success: the answer
-//!    │                   one hedge less             given back, no more        failure: kept, if it leaves most open
-//!    └ deadline, last one sent, cannot be sent again: no more
+//!    │                 ├ budget does not pay:     └ deadline, unready, time  └ success: the answer
+//!    │                 │ one hedge less             named by the service:      failure: kept, if it leaves most open
+//!    │                 └ body under way:            given back, no more
+//!    │                   one delay later
+//!    └ deadline, last one sent: no more
 //! ```
 //!
 //! What holds at the end of each poll:
@@ -16,7 +18,8 @@
 //! - at most one attempt is paid and not running; nothing waits for readiness that is not paid;
 //! - what runs was polled, and the task is registered with it, with the service that is not ready, and with the timer;
 //! - the timer is that of the next attempt, or, while one is paid, that of the deadline;
-//! - if nothing runs, nothing is paid and no failure has yet to start the next attempt, the call is over.
+//! - if nothing runs, nothing is paid and no failure has yet to start the next attempt, the call is over; it is over too if one
+//!   is paid and a response is kept.
 //!
 //! # Where a call can be cancelled
 //!

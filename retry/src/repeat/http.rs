@@ -13,7 +13,7 @@ use mainstay_core::{Attempt, Deadline, Idempotent, Meta};
 /// A request is idempotent if its method is (`GET`, `HEAD`, `OPTIONS`, `TRACE`, `PUT`, `DELETE`; RFC 9110, 9.2.2), if it has
 /// a header `Idempotency-Key` that is not empty, if [`Idempotent`] is among its extensions, or if
 /// [`idempotent_if`](Self::idempotent_if) says so. Each attempt carries its [`Attempt`] in the extensions; a [`Deadline`]
-/// is read from them.
+/// is read from them. A key alone does not let a [`Hedge`](crate::Hedge) send a request twice at the same time.
 ///
 /// The inner service gets the body as a [`ReplayBody`]. What is read of it is kept, up to the [cap](Self::cap), and a later
 /// attempt sends that and then the rest. The request is not sent again
