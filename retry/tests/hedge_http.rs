@@ -152,7 +152,8 @@ async fn a_hedge_that_is_not_paid_does_not_keep_the_body_from_the_next() {
             drop(request);
             return std::future::pending::<Answer>().await;
         }
-        bodies.lock().unwrap().push(request.into_body().collect().await.expect("it is in memory").to_bytes());
+        let body = request.into_body().collect().await.expect("it is in memory").to_bytes();
+        bodies.lock().unwrap().push(body);
         Ok(Response::new("hedge"))
     });
     let layer = HedgeLayer::http(config().max_hedges(2)).unwrap().budget(&budget);
@@ -165,6 +166,23 @@ async fn a_hedge_that_is_not_paid_does_not_keep_the_body_from_the_next() {
     advance(DELAY).await;
     assert!(call.poll().is_ready());
     assert_eq!(*bodies.lock().unwrap(), ["hello"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_wakes_up_for_a_body_that_is_gone() {
+    // Above the cap, so that what is read of it is gone.
+    let upload = Request::put("/").body(Full::from(vec![0; 100_000])).unwrap();
+    let server = service_fn(async |request: Request<ReplayBody<Full<Bytes>>>| {
+        let _ = request.into_body().collect().await;
+        std::future::pending::<Answer>().await
+    });
+    let mut call = tokio_test::task::spawn(layer().layer(server).oneshot(upload));
+    assert!(call.poll().is_pending());
+    advance(DELAY).await;
+    assert!(call.is_woken());
+    assert!(call.poll().is_pending());
+    advance(10 * DELAY).await;
+    assert!(!call.is_woken());
 }
 
 #[tokio::test(start_paused = true)]

@@ -13,6 +13,9 @@ pub(super) trait Next<F, E> {
     /// Makes the request of one; false if it cannot be sent, or not now. Nothing is held then.
     fn prepare(&mut self, attempt: Attempt) -> bool;
 
+    /// Whether it may be sent later, if not now.
+    fn can_come(&self) -> bool;
+
     /// Forgets the request that was made.
     fn discard(&mut self);
 
@@ -53,6 +56,10 @@ where
         self.prepared.is_some()
     }
 
+    fn can_come(&self) -> bool {
+        self.repeat.can_repeat(&self.kept)
+    }
+
     fn discard(&mut self) {
         self.prepared = None;
     }
@@ -78,6 +85,10 @@ where
     W: FnMut(Attempt) -> F,
 {
     fn prepare(&mut self, _: Attempt) -> bool {
+        true
+    }
+
+    fn can_come(&self) -> bool {
         true
     }
 

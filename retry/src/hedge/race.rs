@@ -339,7 +339,8 @@ where
     /// The request cannot be sent now. After another delay it can be, perhaps; without a delay there is no such time.
     fn put_off(&mut self) {
         let now = Clock.now();
-        if self.stopwatch.due(now).is_some_and(|due| due <= now) {
+        let has_delay = self.stopwatch.due(now).is_none_or(|due| due > now);
+        if !has_delay || !self.next.as_ref().is_some_and(Next::can_come) {
             self.give_up();
         }
     }
