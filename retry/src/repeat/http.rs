@@ -30,7 +30,7 @@ use mainstay_core::{Attempt, Deadline, Idempotent, Meta};
 /// Their values and the URI are shared and not copied; each that was not shared before takes one allocation more. Three make
 /// a place for the [`Attempt`]: the extensions, their table, and the number in it. The first attempt carries its number too,
 /// or a service would take that of a retry further out for the number of this one. Extensions that the request has already
-/// are copied.
+/// are copied. What is read of a body takes a list, and a copy of each frame that is shorter than 1 KiB.
 ///
 /// # Examples
 ///
