@@ -1,12 +1,18 @@
 //! What is seen from outside: events and metrics, of hedges and of nothing else.
+//!
+//! One test, in a file of its own: whether anybody listens to an event is remembered for the whole process, and another test
+//! without a listener could be the first to ask.
 
 #![cfg(all(feature = "metrics", feature = "tracing"))]
 
+#[path = "hedge_support/counts.rs"]
+mod counts;
 mod hedge_support;
 
-use hedge_support::{Leaf, advance, config};
+use counts::counts;
+use hedge_support::{Leaf, config};
 use mainstay_retry::{Budget, BudgetConfig, HedgeLayer};
-use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
+use metrics_util::debugging::DebuggingRecorder;
 use std::{
     collections::BTreeMap,
     fmt::{self, Write},
@@ -56,15 +62,6 @@ impl Visit for Text {
     }
 }
 
-fn counts(snapshotter: &Snapshotter) -> BTreeMap<String, u64> {
-    let hedges = |(key, _, _, value): (metrics_util::CompositeKey, _, _, DebugValue)| {
-        let DebugValue::Counter(count) = value else { return None };
-        let labels: Vec<_> = key.key().labels().map(|label| format!("{}={}", label.key(), label.value())).collect();
-        (key.key().name() == "mainstay_hedges_total").then(|| (labels.join(","), count))
-    };
-    snapshotter.snapshot().into_vec().into_iter().filter_map(hedges).collect()
-}
-
 #[test]
 fn hedges_are_told_and_counted_and_first_attempts_are_not() {
     let log = Log::default();
@@ -94,24 +91,4 @@ fn hedges_are_told_and_counted_and_first_attempts_are_not() {
     });
     let count = |event: &str| (format!("hedge=seen,event={event}"), 1);
     assert_eq!(counts(&snapshotter), BTreeMap::from([count("started"), count("suppressed"), count("won")]));
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_recorder_that_is_installed_later_is_met_by_the_first_hedge_or_by_rebinding() {
-    let hedges = HedgeLayer::new(config().name("late").delay(Duration::ZERO)).unwrap().idempotent();
-    let leaf = Leaf::default();
-    let mut service = hedges.layer(leaf.clone());
-    let mut hedge = || {
-        let mut call = task::spawn(service.call("read"));
-        assert_pending!(call.poll());
-    };
-    let (first, second) = (DebuggingRecorder::new(), DebuggingRecorder::new());
-    let (first_seen, second_seen) = (first.snapshotter(), second.snapshotter());
-    metrics::with_local_recorder(&first, &mut hedge);
-    metrics::with_local_recorder(&second, &mut hedge);
-    assert_eq!(counts(&first_seen).get("hedge=late,event=started"), Some(&2), "handles are kept");
-    metrics::with_local_recorder(&second, || hedges.handle().rebind_metrics());
-    hedge();
-    assert_eq!(counts(&second_seen).get("hedge=late,event=started"), Some(&1));
-    advance(Duration::ZERO).await;
 }
