@@ -4,9 +4,14 @@
 mod support;
 
 use mainstay_fallback::FallbackLayer;
+use std::sync::Mutex;
 use support::{Answer, E, From500, Leaf, failed, refused, timed_out};
 use tokio_test::task;
 use tower::{Layer, Service};
+
+/// One test at a time: whether anybody listens to an event is remembered for all threads, and found out anew while a listener
+/// begins.
+static ALONE: Mutex<()> = Mutex::new(());
 
 /// A success, one failure of each kind, a veto, one that is left alone, and two that fall back to a service that fails too.
 fn calls() {
@@ -30,6 +35,7 @@ fn calls() {
 fn what_fell_back_is_counted_by_name_and_outcome() {
     use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 
+    let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let recorder = DebuggingRecorder::new();
     let snapshotter = recorder.snapshotter();
     // Before there is a recorder.
@@ -61,7 +67,7 @@ fn what_fell_back_is_counted_by_name_and_outcome() {
 
 #[cfg(feature = "tracing")]
 mod events {
-    use super::calls;
+    use super::{ALONE, calls};
     use std::{
         fmt::{Debug, Write},
         sync::{Arc, Mutex},
@@ -90,6 +96,7 @@ mod events {
 
     #[test]
     fn what_fell_back_is_an_event() {
+        let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let lines = Lines::default();
         tracing::subscriber::with_default(Registry::default().with(lines.clone()), calls);
         let lines = lines.0.lock().unwrap();
