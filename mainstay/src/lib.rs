@@ -15,6 +15,10 @@ pub use mainstay_circuit_breaker as circuit_breaker;
 #[cfg_attr(docsrs, doc(cfg(feature = "fallback")))]
 pub use mainstay_fallback as fallback;
 
+#[cfg(feature = "rate-limit")]
+#[cfg_attr(docsrs, doc(cfg(feature = "rate-limit")))]
+pub use mainstay_rate_limit as rate_limit;
+
 #[cfg(feature = "retry")]
 #[cfg_attr(docsrs, doc(cfg(feature = "retry")))]
 pub use mainstay_retry as retry;
