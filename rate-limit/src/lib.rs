@@ -1,3 +1,28 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![doc(test(attr(deny(warnings))))]
+
+mod algorithms;
+mod cell;
+mod clock;
+mod config;
+mod decision;
+mod limiter;
+mod machine;
+mod observe;
+mod quota;
+mod reserved;
+mod rule;
+mod shell;
+mod sync;
+mod tally;
+
+pub use self::{
+    clock::Clock,
+    config::Config,
+    decision::{CostTooLarge, Decision, ReserveError},
+    limiter::{Limiter, Snapshot},
+    quota::Quota,
+    reserved::Reserved,
+    rule::{Algorithm, Rule},
+};

@@ -1,0 +1,122 @@
+//! The token bucket, kept as the moment at which it is full again: GCRA.
+
+use super::Own;
+use crate::quota::{HORIZON, Quota};
+
+/// The numbers of a token bucket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Gcra {
+    /// The time that gives one unit.
+    interval: u64,
+    /// The time that fills the bucket.
+    tolerance: u64,
+    /// The units in a full bucket.
+    burst: u64,
+}
+
+/// A token bucket under somebody's lock.
+#[derive(Clone, Debug)]
+pub(crate) struct Bucket {
+    gcra: Gcra,
+    /// When the bucket is full again: the theoretical arrival time of the literature.
+    full_at: u64,
+}
+
+impl Gcra {
+    pub(crate) fn new(quota: Quota) -> Self {
+        let (interval, burst) = (quota.interval(), quota.capacity());
+        Self { interval, tolerance: interval.saturating_mul(burst), burst }
+    }
+
+    pub(crate) const fn burst(&self) -> u64 {
+        self.burst
+    }
+
+    /// The earliest moment at which the bucket holds `cost`.
+    pub(crate) const fn earliest(&self, full_at: u64, cost: u64) -> u64 {
+        full_at.saturating_add(self.interval.saturating_mul(cost)).saturating_sub(self.tolerance)
+    }
+
+    /// When the bucket is full again after `cost` was taken at `at`.
+    pub(crate) const fn after(&self, full_at: u64, cost: u64, at: u64) -> u64 {
+        let from = if full_at > at { full_at } else { at };
+        let after = from.saturating_add(self.interval.saturating_mul(cost));
+        // Never the mark of a closed cell.
+        if after > 2 * HORIZON { 2 * HORIZON } else { after }
+    }
+
+    /// The whole units in the bucket.
+    pub(crate) const fn remaining(&self, full_at: u64, now: u64) -> u64 {
+        self.tolerance.saturating_sub(full_at.saturating_sub(now)) / self.interval
+    }
+
+    /// How much earlier the bucket is full if `own` is taken out of its past.
+    ///
+    /// What has been refilled meanwhile is not given back: the bucket would have been full without it.
+    const fn credit(&self, own: &Own, now: u64) -> u64 {
+        // Refunds since then may have moved its end, by no more than they gave, and not to before what it took by itself.
+        let taken = self.interval.saturating_mul(own.cost);
+        let least = own.at.saturating_add(taken);
+        let end = own.end.saturating_sub(self.interval.saturating_mul(own.given_since));
+        let end = if end > least { end } else { least };
+        let left = end.saturating_sub(now);
+        if left < taken { left } else { taken }
+    }
+}
+
+impl Bucket {
+    pub(crate) fn new(quota: Quota) -> Self {
+        Self::at(Gcra::new(quota), 0)
+    }
+
+    pub(crate) const fn at(gcra: Gcra, full_at: u64) -> Self {
+        Self { gcra, full_at }
+    }
+
+    pub(crate) const fn gcra(&self) -> Gcra {
+        self.gcra
+    }
+
+    pub(crate) const fn full_at(&self) -> u64 {
+        self.full_at
+    }
+
+    pub(crate) const fn earliest(&self, cost: u64) -> u64 {
+        self.gcra.earliest(self.full_at, cost)
+    }
+
+    pub(crate) fn take(&mut self, cost: u64, at: u64) {
+        self.full_at = self.gcra.after(self.full_at, cost, at);
+    }
+
+    pub(crate) const fn remaining(&self, now: u64) -> u64 {
+        self.gcra.remaining(self.full_at, now)
+    }
+
+    pub(crate) fn give_back(&mut self, own: &Own, now: u64) {
+        self.full_at = self.full_at.saturating_sub(self.gcra.credit(own, now));
+    }
+
+    pub(crate) fn refund(&mut self, units: u64, now: u64) {
+        let less = self.full_at.saturating_sub(self.gcra.interval.saturating_mul(units));
+        self.full_at = less.max(now).min(self.full_at);
+    }
+
+    /// Takes another quota; the units in the bucket stay, as many as fit in.
+    pub(crate) fn change(&mut self, quota: Quota, now: u64) {
+        let (old, new) = (self.gcra, Gcra::new(quota));
+        if old == new {
+            return;
+        }
+        let scale = |time: u64| u128::from(time) * u128::from(new.interval);
+        let missing = self.full_at.saturating_sub(now);
+        // Rounded so that there are never more.
+        let missing = match old.tolerance.checked_sub(missing) {
+            Some(held) => u128::from(new.tolerance).saturating_sub(scale(held) / u128::from(old.interval)),
+            // Less than nothing: reserved for those who wait.
+            None => u128::from(new.tolerance) + scale(missing - old.tolerance).div_ceil(u128::from(old.interval)),
+        };
+        self.gcra = new;
+        self.full_at = u64::try_from(missing).unwrap_or(2 * HORIZON).saturating_add(now).min(2 * HORIZON);
+    }
+}

@@ -1,0 +1,106 @@
+//! What a limiter answers.
+
+use mainstay_core::{Reason, Refused};
+use std::{error, fmt, time::Duration};
+
+/// What a limiter answers.
+///
+/// With several rules it speaks of the one that binds: of a refusal, the rule that will be the last to allow; else the one
+/// with the smallest remainder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+#[must_use]
+pub struct Decision {
+    /// Whether the units may be used. They have been taken then, unless it was only a peek.
+    pub allowed: bool,
+    /// Whether it is allowed only because the limiter is in shadow mode. Nothing was taken then.
+    pub shadow: bool,
+    /// Which of the rules binds, counted from zero in the order of the configuration.
+    pub rule: usize,
+    /// The most units that the rule lets be taken at once: the burst of a token bucket, the limit of a window.
+    pub limit: u64,
+    /// How many units could be taken at once after this decision.
+    pub remaining: u64,
+    /// The exact time after which the same question is answered by yes, if nobody takes anything meanwhile; zero if it is
+    /// allowed, but not in shadow mode.
+    pub retry_after: Duration,
+    /// The time after which everything that was taken has come back, if nobody takes anything meanwhile.
+    pub reset_after: Duration,
+}
+
+/// More units than can ever be taken at once: waiting does not help.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CostTooLarge {
+    /// The units that were asked for.
+    pub cost: u64,
+    /// The most units that can be taken at once.
+    pub limit: u64,
+}
+
+/// Why there is no reservation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ReserveError {
+    /// It would come later than the caller would wait; the decision says how much later.
+    TooLate(Decision),
+    /// It would never come.
+    CostTooLarge(CostTooLarge),
+}
+
+impl Decision {
+    /// The decision as the refusal of the limiter called `by`, if it is one.
+    pub fn refused(&self, by: &'static str) -> Option<Refused> {
+        let refused = Refused::new(Reason::RateLimited, by).with_retry_after(self.retry_after);
+        (!self.allowed).then_some(refused)
+    }
+}
+
+impl CostTooLarge {
+    /// This as a refusal of the limiter called `by`. It has no time to come back.
+    pub const fn refused(&self, by: &'static str) -> Refused {
+        Refused::new(Reason::RateLimited, by)
+    }
+}
+
+impl ReserveError {
+    /// This as a refusal of the limiter called `by`.
+    pub const fn refused(&self, by: &'static str) -> Refused {
+        match self {
+            Self::TooLate(decision) => Refused::new(Reason::RateLimited, by).with_retry_after(decision.retry_after),
+            Self::CostTooLarge(error) => error.refused(by),
+        }
+    }
+}
+
+impl From<CostTooLarge> for ReserveError {
+    fn from(error: CostTooLarge) -> Self {
+        Self::CostTooLarge(error)
+    }
+}
+
+impl fmt::Display for CostTooLarge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a cost of {} is above the {} that can be taken at once", self.cost, self.limit)
+    }
+}
+
+impl error::Error for CostTooLarge {}
+
+impl fmt::Display for ReserveError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooLate(decision) => write!(f, "the rate limit is reached for {:?}", decision.retry_after),
+            Self::CostTooLarge(_) => f.write_str("it can never be reserved"),
+        }
+    }
+}
+
+impl error::Error for ReserveError {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        match self {
+            Self::TooLate(_) => None,
+            Self::CostTooLarge(error) => Some(error),
+        }
+    }
+}

@@ -1,0 +1,356 @@
+//! The limiter: the machine under a lock, and before it the cell without one.
+
+use crate::{
+    algorithms::{Bucket, Gcra, State, States},
+    cell::{Cell, FromCell},
+    config::{Config, MAX_RULES},
+    decision::{CostTooLarge, Decision, ReserveError},
+    machine::{Machine, Taken},
+    observe::Observers,
+    quota::{HORIZON, nanos},
+    reserved::Reserved,
+    rule::Algorithm,
+    sync::{Mutex, MutexGuard},
+};
+use mainstay_core::{InvalidConfig, Now, intern};
+use std::{
+    fmt,
+    sync::{
+        PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+/// A limit on how much happens in which time.
+///
+/// It has one to eight [`Rule`](crate::Rule)s, which are one decision: a call takes its units from all of them or from none.
+/// Whoever waits does so in order, see [`reserve_at`](Self::reserve_at).
+///
+/// # Threads
+///
+/// A limiter with one token bucket decides without a lock, and a refusal writes nothing that threads share. It takes a lock
+/// as long as somebody waits, and from the first change of its quota on. All other limiters decide under a short lock.
+///
+/// # Time
+///
+/// A moment before one that the limiter has seen is taken as that one, or can at most lead to fewer admissions. Time ends 146
+/// years after the limiter was made.
+///
+/// # Examples
+///
+/// ```
+/// use mainstay_rate_limit::{Limiter, Quota};
+/// use std::time::Duration;
+///
+/// let now = tokio::time::Instant::now().into_std();
+/// let limiter = Limiter::new_at(Quota::per_second(2)?, now)?;
+///
+/// assert!(limiter.check_at(now).allowed);
+/// assert!(limiter.check_at(now).allowed);
+/// let refused = limiter.check_at(now);
+/// assert!(!refused.allowed);
+/// assert_eq!(refused.retry_after, Duration::from_millis(500));
+/// assert!(limiter.check_at(now + refused.retry_after).allowed);
+/// # Ok::<(), mainstay_core::InvalidConfig>(())
+/// ```
+pub struct Limiter {
+    start: Instant,
+    /// If there is one rule, and it is a token bucket.
+    cell: Option<Cell>,
+    locked: Mutex<Locked>,
+    shadow: AtomicBool,
+    observers: Observers,
+}
+
+/// What is under the lock.
+#[derive(Debug)]
+struct Locked {
+    /// The machine; while the cell is open, the numbers of its bucket are there.
+    machine: Machine,
+    /// The latest moment that was seen here.
+    seen: u64,
+    /// How many have closed the cell and will come back.
+    closers: u32,
+    config: Config,
+}
+
+/// A limiter at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Snapshot {
+    /// The configured name.
+    pub name: &'static str,
+    /// What [`peek_at`](Limiter::peek_at) answers.
+    pub decision: Decision,
+    /// Reservations whose moment is still to come.
+    pub waiting: usize,
+    /// Calls refused since the limiter was made. In shadow mode, those that would have been.
+    pub refused: u64,
+}
+
+impl Limiter {
+    /// A limiter from which nothing has been taken, and whose first moment is `now`.
+    ///
+    /// [`Limiter::new`] takes the moment from tokio's clock.
+    ///
+    /// # Errors
+    ///
+    /// If a setting is out of its range; the error names both.
+    pub fn new_at(config: impl Into<Config>, now: impl Now) -> Result<Self, InvalidConfig> {
+        let config = config.into();
+        config.check()?;
+        let cell = match &*config.rules {
+            [rule] if rule.algorithm() == Algorithm::TokenBucket => Some(Cell::new(Gcra::new(rule.quota()))),
+            _ => None,
+        };
+        Ok(Self {
+            start: now.now(),
+            cell,
+            shadow: AtomicBool::new(config.shadow),
+            observers: Observers::new(intern(&config.name)),
+            locked: Mutex::new(Locked { machine: Machine::new(&config.rules).reserve(), seen: 0, closers: 0, config }),
+        })
+    }
+
+    /// A limiter of its own with the present configuration of this one, first moment `now`.
+    ///
+    /// # Panics
+    ///
+    /// Never: the configuration was checked.
+    #[must_use]
+    pub fn fresh_at(&self, now: impl Now) -> Self {
+        Self::new_at(self.config(), now).unwrap_or_else(|error| unreachable!("a checked configuration: {error}"))
+    }
+
+    /// Takes one unit, if it is there.
+    #[inline]
+    pub fn check_at(&self, now: impl Now) -> Decision {
+        // One unit is never too large.
+        self.check_cost_at(1, now).unwrap_or_else(|error| unreachable!("{error}"))
+    }
+
+    /// Takes `cost` units, if they are there; all or nothing. A cost of zero takes nothing and is always allowed.
+    ///
+    /// # Errors
+    ///
+    /// If it is more than can ever be taken at once.
+    #[inline]
+    pub fn check_cost_at(&self, cost: u64, now: impl Now) -> Result<Decision, CostTooLarge> {
+        let now = self.time(now);
+        let decision =
+            match self.cell.as_ref().filter(|cell| cost <= cell.limit()).and_then(|cell| cell.check(cost, now)) {
+                Some(decision) => decision,
+                None => {
+                    self.machine(now, |machine, now| check_cost(machine, cost).map(|()| machine.check(cost, now)))?
+                }
+            };
+        let decision = self.unless_shadow(decision);
+        self.observers.tell(&decision);
+        Ok(decision)
+    }
+
+    /// What [`check_at`](Self::check_at) would answer. It takes nothing, and does not count as a refusal.
+    pub fn peek_at(&self, now: impl Now) -> Decision {
+        let now = self.time(now);
+        let decision = match self.cell.as_ref().and_then(|cell| cell.peek(1, now)) {
+            Some(decision) => decision,
+            None => self.machine(now, |machine, now| machine.peek(1, now)),
+        };
+        self.unless_shadow(decision)
+    }
+
+    /// Takes `cost` units at the earliest moment, if that is at most `wait_at_most` away.
+    ///
+    /// The caller has to wait for [`Reserved::wait`] before he uses them. What he does not use he
+    /// [gives back](Self::give_back_at).
+    ///
+    /// Reservations are served in the order in which they were made: nothing is admitted before the moment of the last one, be
+    /// it reserved or checked. So nobody is overtaken, not even one who asks for much by many who ask for little.
+    ///
+    /// # Errors
+    ///
+    /// If that moment is too far away, or if it never comes.
+    pub fn reserve_at(&self, cost: u64, wait_at_most: Duration, now: impl Now) -> Result<Reserved, ReserveError> {
+        let now = self.time(now);
+        if let Some(cell) = self.cell.as_ref().filter(|cell| cost <= cell.limit())
+            && let Some((decision, from)) = cell.reserve(cost, now)
+        {
+            return Ok(Reserved::new(Some(Taken::from_cell(cost, now, &from)), decision, 0));
+        }
+        // In shadow mode nobody waits either.
+        let wait = if self.is_shadow() { 0 } else { nanos(wait_at_most) };
+        let (answer, taken, now) = self.machine(now, |machine, now| {
+            check_cost(machine, cost)?;
+            let (answer, taken) = machine.reserve_until(cost, now, now.saturating_add(wait).min(HORIZON));
+            Ok::<_, CostTooLarge>((answer, taken, now))
+        })?;
+        let decision = self.unless_shadow(answer.decision);
+        self.observers.tell(&decision);
+        if !decision.allowed {
+            return Err(ReserveError::TooLate(decision));
+        }
+        let wait = if decision.shadow { 0 } else { answer.at.saturating_sub(now) };
+        Ok(Reserved::new(taken, decision, wait))
+    }
+
+    /// Gives back a reservation that was not used.
+    ///
+    /// One that is still to come leaves the queue; those behind it keep their moments. Of one whose moment has come, only that is
+    /// given back which would still be missing: what the bucket has been refilled with meanwhile, or has left the window, is
+    /// not given back a second time. After a [change](Self::reconfigure_at) of the configuration nothing of it is.
+    #[expect(clippy::needless_pass_by_value, reason = "a reservation is given back once")]
+    pub fn give_back_at(&self, reserved: Reserved, now: impl Now) {
+        let Some(taken) = reserved.taken() else { return };
+        if self.cell.is_some() {
+            let mut locked = self.lock();
+            self.close(&mut locked);
+            locked.closers += 1;
+        }
+        // Read when nobody can take from the cell any more: to give back as of an earlier moment than that of a later caller
+        // would be too much.
+        let now = self.time(now);
+        let mut locked = self.lock();
+        locked.closers = locked.closers.saturating_sub(1);
+        self.act(locked, now, |machine, now| machine.give_back(taken, now));
+    }
+
+    /// Gives back the `units` that were taken last, for calls that turned out not to count. Never more than was taken.
+    ///
+    /// The limiter does not know when they were taken. If they have come back by themselves meanwhile, units of others are
+    /// given back in their place, and the bound is not kept; [`reserve_at`](Self::reserve_at) knows better.
+    pub fn refund_at(&self, units: u64, now: impl Now) {
+        let now = self.time(now);
+        self.machine(now, |machine, now| machine.refund(units, now));
+    }
+
+    /// Takes another configuration, and keeps what was taken.
+    ///
+    /// The rules are compared one by one. A token bucket keeps the units that are in it, as many as fit in. A window keeps what
+    /// counts in it; with another period all of it counts as taken now, but for the log, which is exact. A rule that is new, or
+    /// kept by another algorithm than the one in its place, starts fresh. Who waits keeps his moment.
+    ///
+    /// # Errors
+    ///
+    /// If a setting is out of its range, or the name is another one; then nothing is changed.
+    pub fn reconfigure_at(&self, config: impl Into<Config>, now: impl Now) -> Result<(), InvalidConfig> {
+        let config = config.into();
+        config.check()?;
+        let name = self.name();
+        if config.name != name {
+            return Err(InvalidConfig::new("name", &config.name, format!("`{name}`, which it had")));
+        }
+        let now = self.time(now);
+        let mut locked = self.lock();
+        // Relaxed: a call that is on its way may still be decided the other way.
+        self.shadow.store(config.shadow, Ordering::Relaxed);
+        if locked.config.rules == config.rules {
+            locked.config = config;
+            return Ok(());
+        }
+        locked.config = config.clone();
+        self.act(locked, now, |machine, now| machine.change(&config.rules, now));
+        Ok(())
+    }
+
+    /// The limiter as it is now.
+    pub fn snapshot_at(&self, now: impl Now) -> Snapshot {
+        let now = self.time(now);
+        let (decision, waiting) = self.machine(now, |machine, now| (machine.peek(1, now), machine.waiting(now)));
+        let decision = self.unless_shadow(decision);
+        Snapshot { name: self.name(), decision, waiting, refused: self.observers.refused() }
+    }
+
+    /// The configured name.
+    pub const fn name(&self) -> &'static str {
+        self.observers.name()
+    }
+
+    /// The present configuration.
+    pub fn config(&self) -> Config {
+        self.lock().config.clone()
+    }
+
+    /// Takes the metrics recorder that is installed now, if the limiter has met another one before.
+    #[cfg(feature = "metrics")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "metrics")))]
+    pub fn rebind_metrics(&self) {
+        self.observers.rebind_metrics();
+    }
+
+    /// In nanoseconds since the limiter was made.
+    #[inline]
+    fn time(&self, now: impl Now) -> u64 {
+        nanos(now.now().saturating_duration_since(self.start))
+    }
+
+    fn is_shadow(&self) -> bool {
+        // Relaxed: see `reconfigure_at`.
+        self.shadow.load(Ordering::Relaxed)
+    }
+
+    #[inline]
+    fn unless_shadow(&self, mut decision: Decision) -> Decision {
+        if !decision.allowed && self.is_shadow() {
+            (decision.allowed, decision.shadow) = (true, true);
+        }
+        decision
+    }
+
+    /// Acts on the machine, with the cell closed.
+    fn machine<R>(&self, now: u64, act: impl FnOnce(&mut Machine, u64) -> R) -> R {
+        self.act(self.lock(), now, act)
+    }
+
+    fn act<R>(&self, mut locked: MutexGuard<'_, Locked>, now: u64, act: impl FnOnce(&mut Machine, u64) -> R) -> R {
+        self.close(&mut locked);
+        locked.seen = locked.seen.max(now);
+        let now = locked.seen;
+        let result = act(&mut locked.machine, now);
+        self.open(&mut locked, now);
+        result
+    }
+
+    /// Moves the word of the cell into the machine, if it is not there already.
+    fn close(&self, locked: &mut Locked) {
+        if let Some(cell) = &self.cell
+            && let Some(full_at) = cell.close()
+            && let Some(states) = locked.machine.idle_states(locked.seen)
+        {
+            *states = States::One(State::Bucket(Bucket::at(cell.gcra(), full_at)));
+        }
+    }
+
+    /// Moves it back, unless somebody waits, is about to come back, or the bucket is not that of the cell any more.
+    fn open(&self, locked: &mut Locked, now: u64) {
+        let Some(cell) = self.cell.as_ref().filter(|_| locked.closers == 0) else { return };
+        let given = locked.machine.given();
+        if let Some(States::One(State::Bucket(bucket))) = locked.machine.idle_states(now) {
+            cell.open(bucket.full_at(), given);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Locked> {
+        // Nothing foreign runs under the lock, so a panic there would be a bug of ours; other calls go on all the same.
+        self.locked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+pub(crate) fn check_cost(machine: &Machine, cost: u64) -> Result<(), CostTooLarge> {
+    let limit = machine.limit();
+    if cost > limit { Err(CostTooLarge { cost, limit }) } else { Ok(()) }
+}
+
+impl Taken {
+    fn from_cell(cost: u64, at: u64, from: &FromCell) -> Self {
+        let mut ends = [0; MAX_RULES];
+        ends[0] = from.full_at;
+        Self { cost, at, ends, given: from.given, changes: 0 }
+    }
+}
+
+impl fmt::Debug for Limiter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Limiter").field("name", &self.name()).finish_non_exhaustive()
+    }
+}

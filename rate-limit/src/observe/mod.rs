@@ -1,0 +1,60 @@
+//! Those outside who are told of refusals, never under a lock of ours.
+
+#[cfg(feature = "metrics")]
+mod metrics;
+#[cfg(not(feature = "metrics"))]
+#[path = "metrics_off.rs"]
+mod metrics;
+
+use crate::{decision::Decision, tally::Tally};
+use metrics::Metrics;
+
+#[derive(Debug)]
+pub(crate) struct Observers {
+    name: &'static str,
+    refused: Tally,
+    metrics: Metrics,
+}
+
+impl Observers {
+    pub(crate) fn new(name: &'static str) -> Self {
+        Self { name, refused: Tally::default(), metrics: Metrics::new(name) }
+    }
+
+    pub(crate) const fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Tells of a decision, if it is a refusal.
+    #[inline]
+    pub(crate) fn tell(&self, decision: &Decision) {
+        if !decision.allowed || decision.shadow {
+            self.tell_refused(decision);
+        }
+    }
+
+    /// The refusals since the limiter was made.
+    pub(crate) fn refused(&self) -> u64 {
+        self.refused.sum()
+    }
+
+    #[cfg(feature = "metrics")]
+    pub(crate) fn rebind_metrics(&self) {
+        self.metrics.rebind();
+    }
+
+    fn tell_refused(&self, decision: &Decision) {
+        self.refused.add_one();
+        self.metrics.refused();
+        #[cfg(feature = "tracing")]
+        tracing::debug!(
+            limiter = self.name,
+            rule = decision.rule,
+            retry_after = ?decision.retry_after,
+            shadow = decision.shadow,
+            "call was refused"
+        );
+        #[cfg(not(feature = "tracing"))]
+        let _ = decision;
+    }
+}
