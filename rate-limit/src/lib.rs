@@ -7,6 +7,8 @@ mod cell;
 mod clock;
 mod config;
 mod decision;
+mod keyed;
+mod limit;
 mod limiter;
 mod machine;
 mod observe;
@@ -21,6 +23,8 @@ pub use self::{
     clock::Clock,
     config::Config,
     decision::{CostTooLarge, Decision, ReserveError},
+    keyed::{KeyedConfig, KeyedLimiter, KeyedReserved, KeyedSnapshot},
+    limit::Limit,
     limiter::{Limiter, Snapshot},
     quota::Quota,
     reserved::Reserved,

@@ -72,6 +72,8 @@ struct Locked {
     seen: u64,
     /// How many have closed the cell and will come back.
     closers: u32,
+    /// How often the rules were changed.
+    changes: u64,
     config: Config,
 }
 
@@ -109,7 +111,13 @@ impl Limiter {
             cell,
             shadow: AtomicBool::new(config.shadow),
             observers: Observers::new(intern(&config.name)),
-            locked: Mutex::new(Locked { machine: Machine::new(&config.rules).reserve(), seen: 0, closers: 0, config }),
+            locked: Mutex::new(Locked {
+                machine: Machine::new(&config.rules, 0).reserve(),
+                seen: 0,
+                closers: 0,
+                changes: 0,
+                config,
+            }),
         })
     }
 
@@ -249,7 +257,9 @@ impl Limiter {
             return Ok(());
         }
         locked.config = config.clone();
-        self.act(locked, now, |machine, now| machine.change(&config.rules, now));
+        locked.changes += 1;
+        let epoch = locked.changes;
+        self.act(locked, now, |machine, now| machine.change(&config.rules, epoch, now));
         Ok(())
     }
 
@@ -345,7 +355,7 @@ impl Taken {
     fn from_cell(cost: u64, at: u64, from: &FromCell) -> Self {
         let mut ends = [0; MAX_RULES];
         ends[0] = from.full_at;
-        Self { cost, at, ends, given: from.given, changes: 0 }
+        Self { cost, at, ends, given: from.given, epoch: 0 }
     }
 }
 

@@ -20,8 +20,8 @@ pub(crate) struct Machine {
     waiting: Option<Box<Waiting>>,
     /// The units that were ever given back.
     given: u64,
-    /// How often the rules were changed.
-    changes: u32,
+    /// Raised when the rules change; another one for each machine of a table.
+    epoch: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -46,7 +46,7 @@ pub(crate) struct Taken {
     /// When each rule would be fresh again.
     pub(crate) ends: [u64; MAX_RULES],
     pub(crate) given: u64,
-    pub(crate) changes: u32,
+    pub(crate) epoch: u64,
 }
 
 /// An answer, with the moment from which on it is yes.
@@ -57,12 +57,8 @@ pub(crate) struct Answer {
 }
 
 impl Machine {
-    pub(crate) fn new(rules: &[Rule]) -> Self {
-        Self::of(States::new(rules))
-    }
-
-    const fn of(states: States) -> Self {
-        Self { states, waiting: None, given: 0, changes: 0 }
+    pub(crate) fn new(rules: &[Rule], epoch: u64) -> Self {
+        Self { states: States::new(rules), waiting: None, given: 0, epoch }
     }
 
     /// Makes room for all that the rules can ever hold, so that nothing is allocated later.
@@ -105,7 +101,7 @@ impl Machine {
         self.given = self.given.saturating_add(taken.cost);
         if taken.at > now {
             self.leave(Place { at: taken.at, cost: taken.cost });
-        } else if taken.changes == self.changes {
+        } else if taken.epoch == self.epoch {
             let settled = self.waiting.as_mut().map_or(&mut self.states, |waiting| &mut waiting.settled);
             for (state, end) in settled.all_mut().iter_mut().zip(taken.ends) {
                 state.give_back(&Own { cost: taken.cost, at: taken.at, end, given_since }, now);
@@ -124,12 +120,28 @@ impl Machine {
     }
 
     /// Takes other rules. What was taken stays taken, and who waits keeps his place.
-    pub(crate) fn change(&mut self, rules: &[Rule], now: u64) {
+    pub(crate) fn change(&mut self, rules: &[Rule], epoch: u64, now: u64) {
         self.settle(now);
-        self.changes = self.changes.wrapping_add(1);
+        self.epoch = epoch;
         let settled = self.waiting.as_mut().map_or(&mut self.states, |waiting| &mut waiting.settled);
         settled.change(rules, now);
         self.replay();
+    }
+
+    /// Takes another first rule.
+    pub(crate) fn change_first(&mut self, rule: Rule, epoch: u64, now: u64) {
+        self.settle(now);
+        self.epoch = epoch;
+        let settled = self.waiting.as_mut().map_or(&mut self.states, |waiting| &mut waiting.settled);
+        if let Some(first) = settled.all_mut().first_mut() {
+            first.change(rule, now);
+        }
+        self.replay();
+    }
+
+    /// Whether its first rule is this one.
+    pub(crate) fn begins_with(&self, rule: Rule) -> bool {
+        self.states.all().first().is_some_and(|state| state.keeps(rule))
     }
 
     /// From when on it is as if nothing had been taken.
@@ -150,7 +162,7 @@ impl Machine {
     /// The states, to hand them over; `None` while somebody waits, or if the rules were changed.
     pub(crate) fn idle_states(&mut self, now: u64) -> Option<&mut States> {
         self.settle(now);
-        (self.waiting.is_none() && self.changes == 0).then_some(&mut self.states)
+        (self.waiting.is_none() && self.epoch == 0).then_some(&mut self.states)
     }
 
     /// The earliest moment from now on at which `cost` could be taken.
@@ -177,7 +189,7 @@ impl Machine {
         for (end, state) in ends.iter_mut().zip(self.states.all()) {
             *end = state.fresh_at();
         }
-        Taken { cost, at, ends, given: self.given, changes: self.changes }
+        Taken { cost, at, ends, given: self.given, epoch: self.epoch }
     }
 
     /// Moves the places whose moment has come to the past.

@@ -80,6 +80,10 @@ impl Counter {
         self.limit = quota.limit();
     }
 
+    pub(crate) const fn keeps(&self, quota: Quota) -> bool {
+        self.limit == quota.limit() && self.period == quota.period_nanos()
+    }
+
     /// What is left of the limit for the older window, if these are in the current one.
     const fn room(&self, units: u64) -> Option<u64> {
         self.limit.checked_sub(units)

@@ -59,6 +59,10 @@ impl Fixed {
         self.limit = quota.limit();
     }
 
+    pub(crate) const fn keeps(&self, quota: Quota) -> bool {
+        self.limit == quota.limit() && self.period == quota.period_nanos()
+    }
+
     const fn start(&self, later: u64) -> u64 {
         self.index.saturating_add(later).saturating_mul(self.period)
     }

@@ -70,6 +70,10 @@ impl Log {
         (self.limit, self.period) = (limit, quota.period_nanos());
     }
 
+    pub(crate) const fn keeps(&self, limit: u64, quota: Quota) -> bool {
+        self.limit == limit && self.period == quota.period_nanos()
+    }
+
     const fn has_left(&self, taken: u64, now: u64) -> bool {
         taken.saturating_add(self.period) <= now
     }

@@ -8,10 +8,7 @@ mod fixed;
 mod gcra;
 mod log;
 
-use crate::{
-    quota::Quota,
-    rule::{Algorithm, Rule},
-};
+use crate::rule::{Algorithm, Rule};
 use counter::Counter;
 use fixed::Fixed;
 pub(crate) use gcra::{Bucket, Gcra};
@@ -129,13 +126,25 @@ impl State {
 
     /// Takes another rule; what was taken stays taken, unless it is kept by another algorithm.
     pub(crate) fn change(&mut self, rule: Rule, now: u64) {
-        let quota: Quota = rule.quota();
+        let quota = rule.quota();
         match (self, rule.algorithm()) {
             (Self::Bucket(bucket), Algorithm::TokenBucket) => bucket.change(quota, now),
             (Self::Log(log), Algorithm::SlidingLog) => log.change(rule.capacity(), quota),
             (Self::Counter(counter), Algorithm::SlidingCounter) => counter.change(quota, now),
             (Self::Fixed(fixed), Algorithm::FixedWindow) => fixed.change(quota, now),
             (state, _) => *state = Self::new(rule),
+        }
+    }
+
+    /// Whether it keeps this rule.
+    pub(crate) fn keeps(&self, rule: Rule) -> bool {
+        let quota = rule.quota();
+        match (self, rule.algorithm()) {
+            (Self::Bucket(bucket), Algorithm::TokenBucket) => bucket.gcra() == Gcra::new(quota),
+            (Self::Log(log), Algorithm::SlidingLog) => log.keeps(rule.capacity(), quota),
+            (Self::Counter(counter), Algorithm::SlidingCounter) => counter.keeps(quota),
+            (Self::Fixed(fixed), Algorithm::FixedWindow) => fixed.keeps(quota),
+            _ => false,
         }
     }
 

@@ -1,0 +1,433 @@
+//! The limits of all keys.
+
+use super::{
+    KeyedConfig,
+    id::{Hasher, Id},
+    shard::Shard,
+};
+use crate::{
+    decision::{CostTooLarge, Decision, ReserveError},
+    limiter::check_cost,
+    machine::Machine,
+    observe::Observers,
+    quota::{HORIZON, Quota, nanos},
+    reserved::Reserved,
+};
+use mainstay_core::{InvalidConfig, Now, intern};
+use std::{
+    fmt,
+    hash::Hash,
+    marker::PhantomData,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+/// A limit per key (per client, per tenant), in bounded memory.
+///
+/// # Keys
+///
+/// A key is hashed by two secrets of this limiter (`RandomState`) to 128 bits, and not kept. So a long key costs no more memory
+/// than a short one, and keys that share a limit cannot be made up. It is hashed before any lock is taken.
+///
+/// # Bound
+///
+/// There are never more than [`max_keys`](KeyedConfig::max_keys) keys. For each new key a hand looks at eight slots, and takes
+/// out keys of which nothing matters any more: from which all that was taken has come back. No decision changes by that. When
+/// there is no room all the same, the new key shares *one* limit with all others that find none, as if they were one key. So
+/// those who make up keys can neither reset a limit, their own included, nor shut out the keys that are there; new honest keys
+/// share with them until there is room.
+///
+/// Keys are spread over shards, each with its part of `max_keys`, and some shards are full a little earlier than others.
+///
+/// A key takes some 120 bytes, and half as much again while its shard grows. Further rules take 48 each, and a sliding log up to
+/// 16 for each unit.
+///
+/// # Examples
+///
+/// ```
+/// use mainstay_rate_limit::{KeyedLimiter, Quota};
+///
+/// let now = tokio::time::Instant::now().into_std();
+/// let limiter = KeyedLimiter::<str>::new_at(Quota::per_minute(1)?, now)?;
+///
+/// assert!(limiter.check_at("alice", now).allowed);
+/// assert!(!limiter.check_at("alice", now).allowed);
+/// assert!(limiter.check_at("bob", now).allowed);
+/// # Ok::<(), mainstay_core::InvalidConfig>(())
+/// ```
+pub struct KeyedLimiter<K: ?Sized> {
+    start: Instant,
+    hasher: Hasher,
+    shards: Box<[Shard]>,
+    /// For keys that find no room.
+    overflow: Mutex<Overflow>,
+    overflowed: AtomicU64,
+    shadow: AtomicBool,
+    observers: Observers,
+    config: Mutex<KeyedConfig>,
+    quota_of: Option<Arc<QuotaOf<K>>>,
+    key: PhantomData<fn(&K)>,
+}
+
+type QuotaOf<K> = dyn Fn(&K) -> Quota + Send + Sync;
+
+#[derive(Debug)]
+struct Overflow {
+    machine: Machine,
+    seen: u64,
+    changes: u64,
+}
+
+/// What was reserved for a key; a plain token, as [`Reserved`] is.
+#[derive(Debug)]
+#[must_use = "what is not used has to be given back"]
+pub struct KeyedReserved {
+    reserved: Reserved,
+    /// `None` for the limit of those without room.
+    id: Option<Id>,
+}
+
+/// All limits at one moment, without the single ones.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct KeyedSnapshot {
+    /// The configured name.
+    pub name: &'static str,
+    /// How many keys there are.
+    pub keys: usize,
+    /// Keys that were taken out because nothing of them mattered any more, since the beginning.
+    pub evicted: u64,
+    /// Decisions for keys that found no room, since the beginning.
+    pub overflowed: u64,
+    /// Calls refused since the beginning. In shadow mode, those that would have been.
+    pub refused: u64,
+}
+
+impl<K: Hash + ?Sized> KeyedLimiter<K> {
+    /// Limits from which nothing has been taken, and whose first moment is `now`.
+    ///
+    /// [`KeyedLimiter::new`] takes the moment from tokio's clock.
+    ///
+    /// # Errors
+    ///
+    /// If a setting is out of its range; the error names both.
+    pub fn new_at(config: impl Into<KeyedConfig>, now: impl Now) -> Result<Self, InvalidConfig> {
+        Self::make(config.into(), None, now)
+    }
+
+    /// The same, with the quota of each key by a function; it takes the place of that of the first rule.
+    ///
+    /// The function is asked for each decision. When it gives another quota than before, the units of the key are carried over
+    /// as by [`Limiter::reconfigure_at`](crate::Limiter::reconfigure_at). A burst counts in a token bucket only, and of the
+    /// limit of a sliding log no more than 10,000. Keys without room share the quota of the configuration.
+    ///
+    /// # Errors
+    ///
+    /// If a setting is out of its range; the error names both.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mainstay_rate_limit::{KeyedLimiter, Quota};
+    ///
+    /// let (free, paid) = (Quota::per_minute(1)?, Quota::per_minute(1_000)?);
+    /// let limiter = KeyedLimiter::with_quotas(free, move |key: &str| if key.starts_with("paid-") { paid } else { free })?;
+    ///
+    /// assert_eq!(limiter.check("alice").remaining, 0);
+    /// assert_eq!(limiter.check("paid-bob").remaining, 999);
+    /// # Ok::<(), mainstay_core::InvalidConfig>(())
+    /// ```
+    pub fn with_quotas_at(
+        config: impl Into<KeyedConfig>,
+        quota_of: impl Fn(&K) -> Quota + Send + Sync + 'static,
+        now: impl Now,
+    ) -> Result<Self, InvalidConfig> {
+        Self::make(config.into(), Some(Arc::new(quota_of)), now)
+    }
+
+    /// Limits of their own with the present configuration of these, first moment `now`.
+    ///
+    /// # Panics
+    ///
+    /// Never: the configuration was checked.
+    #[must_use]
+    pub fn fresh_at(&self, now: impl Now) -> Self {
+        Self::make(self.config(), self.quota_of.clone(), now)
+            .unwrap_or_else(|error| unreachable!("a checked configuration: {error}"))
+    }
+
+    /// Takes one unit of the key, if it is there.
+    #[inline]
+    pub fn check_at(&self, key: &K, now: impl Now) -> Decision {
+        // One unit is never too large.
+        self.check_cost_at(key, 1, now).unwrap_or_else(|error| unreachable!("{error}"))
+    }
+
+    /// Takes `cost` units of the key, if they are there; all or nothing. A cost of zero takes nothing and is always allowed.
+    ///
+    /// # Errors
+    ///
+    /// If it is more than can ever be taken at once.
+    #[inline]
+    pub fn check_cost_at(&self, key: &K, cost: u64, now: impl Now) -> Result<Decision, CostTooLarge> {
+        let (_, decision) = self.machine(key, now, |machine, now| {
+            check_cost(machine, cost)?;
+            Ok(machine.check(cost, now))
+        });
+        let decision = self.unless_shadow(decision?);
+        self.observers.tell(&decision);
+        Ok(decision)
+    }
+
+    /// What [`check_at`](Self::check_at) would answer. It takes nothing, does not count as a refusal, and a key that is not
+    /// there does not come to be.
+    pub fn peek_at(&self, key: &K, now: impl Now) -> Decision {
+        let (id, quota, now) = (self.hasher.id(key), self.quota_of(key), self.time(now));
+        let mut keys = self.shard(id).lock();
+        let now = keys.see(now);
+        let is_full = keys.table().is_full();
+        let decision = match keys.find(id) {
+            Some(machine) => machine.peek(1, now),
+            None if is_full => {
+                drop(keys);
+                self.overflow(now, |machine, now| machine.peek(1, now))
+            }
+            None => keys.fresh(quota).peek(1, now),
+        };
+        self.unless_shadow(decision)
+    }
+
+    /// Takes `cost` units of the key at the earliest moment, if that is at most `wait_at_most` away, as
+    /// [`Limiter::reserve_at`](crate::Limiter::reserve_at) does.
+    ///
+    /// # Errors
+    ///
+    /// If that moment is too far away, or if it never comes.
+    pub fn reserve_at(
+        &self,
+        key: &K,
+        cost: u64,
+        wait_at_most: Duration,
+        now: impl Now,
+    ) -> Result<KeyedReserved, ReserveError> {
+        // In shadow mode nobody waits either.
+        let wait = if self.is_shadow() { 0 } else { nanos(wait_at_most) };
+        let (id, reserved) = self.machine(key, now, |machine, now| {
+            check_cost(machine, cost)?;
+            let (answer, taken) = machine.reserve_until(cost, now, now.saturating_add(wait).min(HORIZON));
+            Ok::<_, CostTooLarge>((answer, taken, now))
+        });
+        let (answer, taken, now) = reserved?;
+        let decision = self.unless_shadow(answer.decision);
+        self.observers.tell(&decision);
+        if !decision.allowed {
+            return Err(ReserveError::TooLate(decision));
+        }
+        let wait = if decision.shadow { 0 } else { answer.at.saturating_sub(now) };
+        Ok(KeyedReserved { reserved: Reserved::new(taken, decision, wait), id })
+    }
+
+    /// Gives back a reservation that was not used, as [`Limiter::give_back_at`](crate::Limiter::give_back_at) does.
+    #[expect(clippy::needless_pass_by_value, reason = "a reservation is given back once")]
+    pub fn give_back_at(&self, reserved: KeyedReserved, now: impl Now) {
+        let Some(taken) = reserved.reserved.taken() else { return };
+        let now = self.time(now);
+        let Some(id) = reserved.id else {
+            return self.overflow(now, |machine, now| machine.give_back(taken, now));
+        };
+        let mut keys = self.shard(id).lock();
+        let now = keys.see(now);
+        // If the key is not there any more, everything has come back by itself.
+        if let Some(machine) = keys.find(id) {
+            machine.give_back(taken, now);
+        }
+    }
+
+    /// Gives back the `units` of the key that were taken last, as [`Limiter::refund_at`](crate::Limiter::refund_at) does; those
+    /// of a key without room are lost.
+    pub fn refund_at(&self, key: &K, units: u64, now: impl Now) {
+        let (id, now) = (self.hasher.id(key), self.time(now));
+        let mut keys = self.shard(id).lock();
+        let now = keys.see(now);
+        if let Some(machine) = keys.find(id) {
+            machine.refund(units, now);
+        }
+    }
+
+    fn make(config: KeyedConfig, quota_of: Option<Arc<QuotaOf<K>>>, now: impl Now) -> Result<Self, InvalidConfig> {
+        config.check()?;
+        let rules = &config.limit.rules;
+        let max_keys = config.max_keys as usize;
+        let shards = (max_keys / KEYS_PER_SHARD).clamp(1, MAX_SHARDS);
+        // The first ones take what does not divide.
+        let keys_of = |shard| max_keys / shards + usize::from(shard < max_keys % shards);
+        Ok(Self {
+            start: now.now(),
+            hasher: Hasher::default(),
+            shards: (0..shards).map(|shard| Shard::new(rules, keys_of(shard))).collect(),
+            overflow: Mutex::new(Overflow { machine: Machine::new(rules, 0), seen: 0, changes: 0 }),
+            overflowed: AtomicU64::new(0),
+            shadow: AtomicBool::new(config.limit.shadow),
+            observers: Observers::new(intern(&config.limit.name)),
+            config: Mutex::new(config),
+            quota_of,
+            key: PhantomData,
+        })
+    }
+
+    fn quota_of(&self, key: &K) -> Option<Quota> {
+        self.quota_of.as_ref().map(|quota_of| quota_of(key))
+    }
+
+    /// Acts on the machine of a key, or on that of those without room. No foreign code runs under the lock.
+    #[inline]
+    fn machine<R>(&self, key: &K, now: impl Now, act: impl FnOnce(&mut Machine, u64) -> R) -> (Option<Id>, R) {
+        let (id, quota, now) = (self.hasher.id(key), self.quota_of(key), self.time(now));
+        let mut keys = self.shard(id).lock();
+        let now = keys.see(now);
+        if let Some(machine) = keys.get(id, quota, now) {
+            return (Some(id), act(machine, now));
+        }
+        drop(keys);
+        // Relaxed: a count that nobody decides by.
+        self.overflowed.fetch_add(1, Ordering::Relaxed);
+        (None, self.overflow(now, act))
+    }
+}
+
+impl<K: ?Sized> KeyedLimiter<K> {
+    /// Takes another configuration, and keeps what was taken, as
+    /// [`Limiter::reconfigure_at`](crate::Limiter::reconfigure_at) does. It goes over all keys, a shard at a time.
+    ///
+    /// # Errors
+    ///
+    /// If a setting is out of its range, or the name or `max_keys` is another one; then nothing is changed.
+    pub fn reconfigure_at(&self, config: impl Into<KeyedConfig>, now: impl Now) -> Result<(), InvalidConfig> {
+        let config = config.into();
+        config.check()?;
+        let name = self.name();
+        if config.limit.name != name {
+            return Err(InvalidConfig::new("name", &config.limit.name, format!("`{name}`, which it had")));
+        }
+        let now = self.time(now);
+        let mut present = self.lock_config();
+        if config.max_keys != present.max_keys {
+            let allowed = format!("{}, which it had", present.max_keys);
+            return Err(InvalidConfig::new("max_keys", config.max_keys, allowed));
+        }
+        // Relaxed: a call that is on its way may still be decided the other way.
+        self.shadow.store(config.limit.shadow, Ordering::Relaxed);
+        if present.limit.rules != config.limit.rules {
+            self.change(&config, now);
+        }
+        *present = config;
+        Ok(())
+    }
+
+    /// How many keys there are, and what became of those that found no room.
+    pub fn snapshot(&self) -> KeyedSnapshot {
+        let tables = self.shards.iter().map(|shard| {
+            let keys = shard.lock();
+            (keys.table().keys(), keys.table().evicted())
+        });
+        let (keys, evicted) = tables.fold((0, 0), |sum, table| (sum.0 + table.0, sum.1 + table.1));
+        // Relaxed: a count that nobody decides by.
+        let overflowed = self.overflowed.load(Ordering::Relaxed);
+        KeyedSnapshot { name: self.name(), keys, evicted, overflowed, refused: self.observers.refused() }
+    }
+
+    /// The configured name.
+    pub const fn name(&self) -> &'static str {
+        self.observers.name()
+    }
+
+    /// The present configuration.
+    pub fn config(&self) -> KeyedConfig {
+        self.lock_config().clone()
+    }
+
+    /// Takes the metrics recorder that is installed now, if the limiter has met another one before.
+    #[cfg(feature = "metrics")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "metrics")))]
+    pub fn rebind_metrics(&self) {
+        self.observers.rebind_metrics();
+    }
+
+    fn change(&self, config: &KeyedConfig, now: u64) {
+        for shard in &self.shards {
+            let mut keys = shard.lock();
+            let now = keys.see(now);
+            keys.change(&config.limit.rules, now);
+        }
+        let mut overflow = self.lock_overflow();
+        overflow.changes += 1;
+        let (epoch, now) = (overflow.changes, overflow.seen.max(now));
+        overflow.machine.change(&config.limit.rules, epoch, now);
+    }
+
+    /// Acts on the machine of those without room.
+    fn overflow<R>(&self, now: u64, act: impl FnOnce(&mut Machine, u64) -> R) -> R {
+        let mut overflow = self.lock_overflow();
+        overflow.seen = overflow.seen.max(now);
+        let now = overflow.seen;
+        act(&mut overflow.machine, now)
+    }
+
+    #[inline]
+    fn shard(&self, id: Id) -> &Shard {
+        &self.shards[id.shard(self.shards.len())]
+    }
+
+    /// In nanoseconds since the limiter was made.
+    #[inline]
+    fn time(&self, now: impl Now) -> u64 {
+        nanos(now.now().saturating_duration_since(self.start))
+    }
+
+    fn is_shadow(&self) -> bool {
+        // Relaxed: see `reconfigure_at`.
+        self.shadow.load(Ordering::Relaxed)
+    }
+
+    fn unless_shadow(&self, mut decision: Decision) -> Decision {
+        if !decision.allowed && self.is_shadow() {
+            (decision.allowed, decision.shadow) = (true, true);
+        }
+        decision
+    }
+
+    fn lock_config(&self) -> MutexGuard<'_, KeyedConfig> {
+        self.config.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock_overflow(&self) -> MutexGuard<'_, Overflow> {
+        self.overflow.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// With fewer, the shards would be too uneven.
+const KEYS_PER_SHARD: usize = 1_024;
+
+/// More would not help, with any number of threads that a machine has today.
+const MAX_SHARDS: usize = 64;
+
+impl KeyedReserved {
+    /// How long to wait before the units may be used, as [`Reserved::wait`] says.
+    pub const fn wait(&self) -> Duration {
+        self.reserved.wait()
+    }
+
+    /// The decision by which they were reserved, as [`Reserved::decision`] says.
+    pub const fn decision(&self) -> Decision {
+        self.reserved.decision()
+    }
+}
+
+impl<K: ?Sized> fmt::Debug for KeyedLimiter<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeyedLimiter").field("name", &self.name()).finish_non_exhaustive()
+    }
+}

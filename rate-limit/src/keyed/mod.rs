@@ -1,0 +1,13 @@
+//! A limit per key, in bounded memory.
+
+mod config;
+mod id;
+mod limiter;
+mod shard;
+mod shell;
+mod table;
+
+pub use self::{
+    config::KeyedConfig,
+    limiter::{KeyedLimiter, KeyedReserved, KeyedSnapshot},
+};

@@ -1,0 +1,168 @@
+//! Limits per key, and what those who make up keys can do.
+
+use mainstay_rate_limit::{KeyedConfig, KeyedLimiter, Quota, Rule};
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
+
+const SECOND: Duration = Duration::from_secs(1);
+const MILLI: Duration = Duration::from_millis(1);
+
+fn start() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+fn limiter<K: std::hash::Hash + ?Sized>(config: impl Into<KeyedConfig>, now: Instant) -> KeyedLimiter<K> {
+    KeyedLimiter::new_at(config, now).unwrap()
+}
+
+fn per_second(limit: u64) -> Quota {
+    Quota::per_second(limit).unwrap()
+}
+
+fn rules(quota: Quota) -> [Rule; 4] {
+    [Rule::token_bucket(quota), Rule::sliding_log(quota), Rule::sliding_counter(quota), Rule::fixed_window(quota)]
+}
+
+#[test]
+fn each_key_has_its_own_limit() {
+    let now = start();
+    for rule in rules(per_second(2)) {
+        let limiter = limiter::<str>(rule, now);
+        for key in ["a", "b", "", &"long".repeat(100_000)] {
+            assert!(limiter.check_cost_at(key, 2, now).unwrap().allowed);
+            assert!(!limiter.check_at(key, now).allowed, "{rule:?}");
+        }
+        assert_eq!(limiter.snapshot().keys, 4);
+        assert_eq!(limiter.snapshot().refused, 4);
+    }
+}
+
+#[test]
+fn peek_does_not_make_a_key() {
+    let now = start();
+    let limiter = limiter::<u32>(per_second(2), now);
+    assert_eq!(limiter.peek_at(&1, now).remaining, 2);
+    assert_eq!(limiter.snapshot().keys, 0);
+    assert!(limiter.check_at(&1, now).allowed);
+    assert_eq!(limiter.peek_at(&1, now).remaining, 1);
+}
+
+#[test]
+fn reservations_of_a_key_are_served_in_order_and_given_back() {
+    let now = start();
+    let limiter = limiter::<u32>(per_second(10).burst(1).unwrap(), now);
+    let first = limiter.reserve_at(&1, 1, SECOND, now).unwrap();
+    let second = limiter.reserve_at(&1, 1, SECOND, now).unwrap();
+    let other = limiter.reserve_at(&2, 1, SECOND, now).unwrap();
+    assert_eq!([first.wait(), second.wait(), other.wait()], [Duration::ZERO, 100 * MILLI, Duration::ZERO]);
+    assert!(limiter.reserve_at(&1, 1, 100 * MILLI, now).is_err());
+    limiter.give_back_at(second, now);
+    assert_eq!(limiter.reserve_at(&1, 1, 100 * MILLI, now).unwrap().wait(), 100 * MILLI);
+    limiter.refund_at(&2, 1, now);
+    assert!(limiter.check_at(&2, now).allowed);
+}
+
+#[test]
+fn quota_of_a_key_is_carried_over_when_it_changes() {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::SeqCst},
+    };
+    let now = start();
+    for rule in rules(per_second(10)) {
+        let limit = Arc::new(AtomicU64::new(10));
+        let of = limit.clone();
+        let quota_of = move |key: &u32| per_second(if *key == 0 { of.load(SeqCst) } else { 3 });
+        let limiter = KeyedLimiter::with_quotas_at(rule, quota_of, now).unwrap();
+
+        assert_eq!(limiter.check_cost_at(&0, 4, now).unwrap().remaining, 6, "{rule:?}");
+        assert_eq!(limiter.check_at(&1, now).remaining, 2, "{rule:?}");
+        limit.store(5, SeqCst);
+        let left = limiter.check_at(&0, now).remaining;
+        // A bucket keeps what is in it, as far as it fits in; a window what counts.
+        assert_eq!(left, if rule == Rule::token_bucket(per_second(10)) { 4 } else { 0 }, "{rule:?}");
+    }
+}
+
+#[test]
+fn hostile_keys_neither_reset_a_limit_nor_deny_those_that_are_there() {
+    let now = start();
+    for rule in rules(Quota::new(5, 10 * SECOND).unwrap()) {
+        // One shard, so that the numbers are exact.
+        let limiter = limiter::<u64>(KeyedConfig::new(rule).max_keys(100), now);
+        let mut left = HashMap::new();
+        for honest in 0..50_u64 {
+            left.insert(honest, limiter.check_at(&honest, now).remaining);
+        }
+        for hostile in 1_000..51_000 {
+            let _ = limiter.check_at(&hostile, now);
+            // One who has used up his limit does not get another one by making up keys.
+            let _ = limiter.check_at(&999, now);
+        }
+        let seen = limiter.snapshot();
+        assert_eq!(seen.keys, 100, "{rule:?}");
+        assert!(!limiter.check_at(&999, now).allowed);
+        for (honest, left) in &left {
+            assert_eq!(limiter.check_at(honest, now).remaining, left - 1, "{rule:?}");
+        }
+        // 50 honest keys, the one that is used up, and 49 more are there. The others had the limit of one key, together.
+        assert_eq!(seen.overflowed, 50_000 - 49, "{rule:?}");
+        assert_eq!(seen.refused, (50_000 - 49 - 5) + (50_000 - 5), "{rule:?}");
+    }
+}
+
+#[test]
+fn keys_come_back_when_there_is_room_again() {
+    let now = start();
+    for rule in rules(per_second(1)) {
+        let limiter = limiter::<u64>(KeyedConfig::new(rule).max_keys(10), now);
+        for key in 0..20 {
+            let _ = limiter.check_at(&key, now);
+        }
+        assert_eq!(limiter.snapshot().keys, 10);
+        assert!(!limiter.check_at(&100, now).allowed, "{rule:?}");
+        let later = now + 3 * SECOND;
+        for key in 200..210 {
+            assert!(limiter.check_at(&key, later).allowed, "{rule:?} {key}");
+        }
+        assert!(limiter.snapshot().evicted >= 8);
+    }
+}
+
+#[test]
+fn eviction_changes_no_decision() {
+    let now = start();
+    for rule in rules(per_second(3)) {
+        // One has room for all, the other hardly any: as long as nothing overflows they decide alike.
+        let wide = limiter::<u64>(KeyedConfig::new(rule).max_keys(10_000), now);
+        let narrow = limiter::<u64>(KeyedConfig::new(rule).max_keys(40), now);
+        let mut at = now;
+        let mut seed = 7_u64;
+        for _ in 0..20_000 {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            at += Duration::from_millis((seed >> 33) % 400);
+            let (key, cost) = ((seed >> 40) % 3_000, 1 + (seed >> 20) % 3);
+            assert_eq!(wide.check_cost_at(&key, cost, at), narrow.check_cost_at(&key, cost, at), "{rule:?}");
+        }
+        assert_eq!(narrow.snapshot().overflowed, 0);
+        assert!(narrow.snapshot().evicted > 10_000);
+    }
+}
+
+#[test]
+fn live_change_goes_to_all_keys_and_to_those_that_share() {
+    let now = start();
+    let limiter = limiter::<u64>(KeyedConfig::new(per_second(1)).max_keys(2), now);
+    for key in 0..4 {
+        let _ = limiter.check_at(&key, now);
+    }
+    limiter.reconfigure_at(KeyedConfig::new(Rule::token_bucket(per_second(4))).max_keys(2), now).unwrap();
+    for key in 0..4_u64 {
+        let decision = limiter.check_at(&key, now);
+        assert_eq!((decision.allowed, decision.limit, decision.retry_after), (false, 4, 250 * MILLI), "{key}");
+    }
+    let error = limiter.reconfigure_at(KeyedConfig::new(per_second(4)).max_keys(3), now).unwrap_err();
+    assert_eq!(error.field(), "max_keys");
+}
