@@ -18,7 +18,8 @@ pub(crate) struct Machine {
     states: States,
     /// `None` if nobody waits.
     waiting: Option<Box<Waiting>>,
-    /// The units that were ever given back.
+    /// The units that were ever given back while something was taken after them: by at most these, the ends of what was taken
+    /// before that have moved.
     given: u64,
     /// Raised when the rules change; another one for each machine of a table.
     epoch: u64,
@@ -98,24 +99,34 @@ impl Machine {
     pub(crate) fn give_back(&mut self, taken: &Taken, now: u64) {
         self.settle(now);
         let given_since = self.given.saturating_sub(taken.given);
-        self.given = self.given.saturating_add(taken.cost);
-        if taken.at > now {
-            self.leave(Place { at: taken.at, cost: taken.cost });
-        } else if taken.epoch == self.epoch {
-            let settled = self.waiting.as_mut().map_or(&mut self.states, |waiting| &mut waiting.settled);
-            for (state, end) in settled.all_mut().iter_mut().zip(taken.ends) {
-                state.give_back(&Own { cost: taken.cost, at: taken.at, end, given_since }, now);
-            }
+        let is_newest = if taken.at > now {
+            self.leave(Place { at: taken.at, cost: taken.cost })
+        } else {
+            self.give_back_past(taken, given_since, now)
+        };
+        if !is_newest {
+            self.given = self.given.saturating_add(taken.cost);
         }
         self.replay();
+    }
+
+    /// Takes it out of the past; says whether nothing was taken after it.
+    fn give_back_past(&mut self, taken: &Taken, given_since: u64, now: u64) -> bool {
+        if taken.epoch != self.epoch {
+            return false;
+        }
+        let is_newest = self.waiting.is_none() && given_since == 0 && self.ends() == taken.ends;
+        for (state, end) in self.settled().iter_mut().zip(taken.ends) {
+            state.give_back(&Own { cost: taken.cost, at: taken.at, end, given_since }, now);
+        }
+        is_newest
     }
 
     /// Gives back the units that were taken last.
     pub(crate) fn refund(&mut self, units: u64, now: u64) {
         self.settle(now);
         self.given = self.given.saturating_add(units);
-        let settled = self.waiting.as_mut().map_or(&mut self.states, |waiting| &mut waiting.settled);
-        settled.all_mut().iter_mut().for_each(|state| state.refund(units, now));
+        self.settled().iter_mut().for_each(|state| state.refund(units, now));
         self.replay();
     }
 
@@ -132,8 +143,7 @@ impl Machine {
     pub(crate) fn change_first(&mut self, rule: Rule, epoch: u64, now: u64) {
         self.settle(now);
         self.epoch = epoch;
-        let settled = self.waiting.as_mut().map_or(&mut self.states, |waiting| &mut waiting.settled);
-        if let Some(first) = settled.all_mut().first_mut() {
+        if let Some(first) = self.settled().first_mut() {
             first.change(rule, now);
         }
         self.replay();
@@ -185,11 +195,20 @@ impl Machine {
             waiting.places.push_back(Place { at, cost });
         }
         self.states.take(cost, at);
+        Taken { cost, at, ends: self.ends(), given: self.given, epoch: self.epoch }
+    }
+
+    fn ends(&self) -> [u64; MAX_RULES] {
         let mut ends = [0; MAX_RULES];
         for (end, state) in ends.iter_mut().zip(self.states.all()) {
             *end = state.fresh_at();
         }
-        Taken { cost, at, ends, given: self.given, epoch: self.epoch }
+        ends
+    }
+
+    /// The states without the places that are still to come.
+    fn settled(&mut self) -> &mut [State] {
+        self.waiting.as_mut().map_or(&mut self.states, |waiting| &mut waiting.settled).all_mut()
     }
 
     /// Moves the places whose moment has come to the past.
@@ -203,15 +222,15 @@ impl Machine {
         }
     }
 
-    /// Takes a place out of the queue.
-    fn leave(&mut self, place: Place) {
-        let Some(waiting) = &mut self.waiting else { return };
+    /// Takes a place out of the queue; says whether it was the last one.
+    fn leave(&mut self, place: Place) -> bool {
+        let Some(waiting) = &mut self.waiting else { return false };
         let first = waiting.places.partition_point(|other| other.at < place.at);
         // Places of equal moment and cost are the same.
         let position = waiting.places.iter().skip(first).position(|other| *other == place);
-        if let Some(position) = position {
-            waiting.places.remove(first + position);
-        }
+        let Some(position) = position.map(|position| first + position) else { return false };
+        waiting.places.remove(position);
+        position == waiting.places.len()
     }
 
     /// Takes the places once more, after something before them has changed.
