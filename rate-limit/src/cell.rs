@@ -78,8 +78,8 @@ impl Cell {
 
     /// Takes the word out, under the lock; `None` if it is out already.
     pub(crate) fn close(&self) -> Option<u64> {
-        // Relaxed: the word is all that there is, and who finds it closed takes the lock.
-        let full_at = self.full_at.swap(CLOSED, Ordering::Relaxed);
+        // Acquire: whoever closes the cell and reads the clock then reads no earlier moment than those who took before.
+        let full_at = self.full_at.swap(CLOSED, Ordering::Acquire);
         (full_at != CLOSED).then_some(full_at)
     }
 
@@ -110,8 +110,8 @@ impl Cell {
                 return Some(Err(full_at));
             }
             let after = self.gcra.after(full_at, cost, now);
-            // Relaxed: all depends on this word alone. Weak, since it is a loop anyway.
-            match self.full_at.compare_exchange_weak(full_at, after, Ordering::Relaxed, Ordering::Relaxed) {
+            // Release: see `close`. Relaxed if it failed: it is tried again. Weak, since it is a loop anyway.
+            match self.full_at.compare_exchange_weak(full_at, after, Ordering::Release, Ordering::Relaxed) {
                 Ok(_) => return Some(Ok(after)),
                 Err(CLOSED) => return None,
                 Err(present) => full_at = present,

@@ -10,6 +10,8 @@ mod decision;
 mod keyed;
 mod limit;
 mod limiter;
+#[cfg(all(test, mainstay_loom))]
+mod loom_tests;
 mod machine;
 mod observe;
 mod quota;

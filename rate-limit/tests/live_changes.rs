@@ -1,0 +1,139 @@
+//! Another configuration for a limiter that is in use.
+
+use mainstay_rate_limit::{Algorithm, Config, Limiter, Quota, Rule};
+use std::time::{Duration, Instant};
+
+const MILLI: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
+
+fn start() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+fn limiter(config: impl Into<Config>, now: Instant) -> Limiter {
+    Limiter::new_at(config, now).unwrap()
+}
+
+fn per_second(limit: u64) -> Quota {
+    Quota::per_second(limit).unwrap()
+}
+
+#[test]
+fn bucket_keeps_what_is_in_it() {
+    let now = start();
+    for (burst, left) in [(100, 6), (7, 6), (6, 6), (5, 5), (1, 1)] {
+        let limiter = limiter(per_second(10), now);
+        assert!(limiter.check_cost_at(4, now).unwrap().allowed);
+        limiter.reconfigure_at(per_second(3).burst(burst).unwrap(), now).unwrap();
+        let peeked = limiter.peek_at(now);
+        assert_eq!((peeked.limit, peeked.remaining), (burst, left), "{burst}");
+        assert!(limiter.check_cost_at(left, now).unwrap().allowed);
+        // From then on at the new rate.
+        assert_eq!(limiter.check_at(now).retry_after, Duration::from_nanos(333_333_334));
+    }
+}
+
+#[test]
+fn bucket_does_not_fill_by_being_changed() {
+    let now = start();
+    let limiter = limiter(per_second(10), now);
+    assert!(limiter.check_cost_at(10, now).unwrap().allowed);
+    for limit in (1..100).chain([10]) {
+        limiter.reconfigure_at(per_second(limit), now).unwrap();
+        assert!(!limiter.check_at(now).allowed, "{limit}");
+    }
+}
+
+#[test]
+fn places_stay_when_the_quota_changes() {
+    let now = start();
+    let limiter = limiter(per_second(10).burst(1).unwrap(), now);
+    let _used = limiter.reserve_at(1, SECOND, now).unwrap();
+    let places = [(); 3].map(|()| limiter.reserve_at(1, SECOND, now).unwrap());
+    limiter.reconfigure_at(per_second(1), now).unwrap();
+    assert_eq!(limiter.snapshot_at(now).waiting, 3);
+    assert!(limiter.check_at(now).retry_after > 300 * MILLI, "nobody comes before the last of them");
+    for place in places {
+        limiter.give_back_at(place, now);
+    }
+    assert_eq!(limiter.check_at(now).retry_after, SECOND);
+}
+
+#[test]
+fn reservation_from_before_a_change_gives_nothing_back() {
+    let now = start();
+    let limiter = limiter(per_second(10), now);
+    let old = limiter.reserve_at(10, SECOND, now).unwrap();
+    limiter.reconfigure_at(per_second(5), now).unwrap();
+    limiter.give_back_at(old, now);
+    assert!(!limiter.check_at(now).allowed);
+}
+
+#[test]
+fn windows_keep_what_counts() {
+    let now = start();
+    let at = now + 2_100 * MILLI;
+    for (old, new) in [
+        (Rule::sliding_log(per_second(10)), Rule::sliding_log(per_second(6))),
+        (Rule::sliding_counter(per_second(10)), Rule::sliding_counter(per_second(6))),
+        (Rule::fixed_window(per_second(10)), Rule::fixed_window(per_second(6))),
+        (Rule::sliding_log(per_second(10)), Rule::sliding_log(Quota::new(6, 700 * MILLI).unwrap())),
+        (Rule::sliding_counter(per_second(10)), Rule::sliding_counter(Quota::per_minute(6).unwrap())),
+        (Rule::fixed_window(per_second(10)), Rule::fixed_window(Quota::new(6, 7 * MILLI).unwrap())),
+    ] {
+        let limiter = limiter(old, now);
+        assert!(limiter.check_cost_at(4, at).unwrap().allowed);
+        limiter.reconfigure_at(new, at).unwrap();
+        let peeked = limiter.peek_at(at);
+        assert_eq!((peeked.limit, peeked.remaining), (6, 2), "{new:?}");
+        // More than fits counts all the same.
+        limiter.reconfigure_at(like(new, per_second(2)), at).unwrap();
+        assert_eq!(limiter.peek_at(at).remaining, 0, "{new:?}");
+    }
+}
+
+/// Another quota by the same algorithm.
+fn like(rule: Rule, quota: Quota) -> Rule {
+    match rule.algorithm() {
+        Algorithm::SlidingLog => Rule::sliding_log(quota),
+        Algorithm::SlidingCounter => Rule::sliding_counter(quota),
+        _ => Rule::fixed_window(quota),
+    }
+}
+
+#[test]
+fn rules_come_and_go() {
+    let now = start();
+    let limiter = limiter(per_second(10), now);
+    assert!(limiter.check_cost_at(9, now).unwrap().allowed);
+    limiter.reconfigure_at([Rule::token_bucket(per_second(10)), Rule::fixed_window(per_second(3))], now).unwrap();
+    let decision = limiter.check_at(now);
+    assert_eq!((decision.allowed, decision.rule, decision.remaining), (true, 0, 0));
+    assert_eq!(limiter.check_at(now + 100 * MILLI).remaining, 0);
+    assert_eq!(limiter.peek_at(now + 900 * MILLI).rule, 1, "the window has one left, the bucket eight");
+    limiter.reconfigure_at(per_second(10), now + 900 * MILLI).unwrap();
+    assert_eq!(limiter.check_at(now + 900 * MILLI).remaining, 7);
+}
+
+#[test]
+fn name_stays_and_shadow_may_change() {
+    let now = start();
+    let limiter = limiter(Config::new(per_second(1)).name("a"), now);
+    assert!(limiter.check_at(now).allowed);
+    let error = limiter.reconfigure_at(Config::new(per_second(1)).name("b"), now).unwrap_err();
+    assert_eq!(error.field(), "name");
+    limiter.reconfigure_at(Config::new(per_second(1)).name("a").shadow(true), now).unwrap();
+    assert!(limiter.check_at(now).shadow);
+    assert!(limiter.config().shadow);
+    let error = limiter.reconfigure_at(Config::from([]).name("a"), now).unwrap_err();
+    assert_eq!(error.field(), "rules");
+}
+
+#[test]
+fn fresh_limiter_has_the_present_configuration_and_a_past_of_its_own() {
+    let now = start();
+    let limiter = limiter(per_second(1), now);
+    limiter.reconfigure_at(per_second(2), now).unwrap();
+    assert!(limiter.check_at(now).allowed);
+    assert_eq!(limiter.fresh_at(now).check_at(now).remaining, 1);
+}

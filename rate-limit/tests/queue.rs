@@ -1,0 +1,151 @@
+//! Who waits: in which order, for how long, and what becomes of his place.
+
+use mainstay_rate_limit::{Config, Limiter, Quota, ReserveError, Reserved, Rule};
+use std::time::{Duration, Instant};
+
+const MILLI: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
+
+fn start() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+fn limiter(config: impl Into<Config>, now: Instant) -> Limiter {
+    Limiter::new_at(config, now).unwrap()
+}
+
+/// One unit each 100 ms, so many at once.
+fn bucket(burst: u64) -> Quota {
+    Quota::per_second(10).unwrap().burst(burst).unwrap()
+}
+
+fn wait(limiter: &Limiter, cost: u64, now: Instant) -> Reserved {
+    limiter.reserve_at(cost, Duration::MAX, now).unwrap()
+}
+
+#[test]
+fn places_are_given_in_order() {
+    let now = start();
+    let limiter = limiter(bucket(2), now);
+    let waits: Vec<_> = [1, 1, 1, 2, 1].map(|cost| wait(&limiter, cost, now).wait()).into();
+    assert_eq!(waits, [0, 0, 100, 300, 400].map(Duration::from_millis));
+    assert_eq!(limiter.snapshot_at(now).waiting, 3);
+    assert_eq!(limiter.snapshot_at(now + 300 * MILLI).waiting, 1);
+    assert_eq!(limiter.snapshot_at(now + 400 * MILLI).waiting, 0);
+}
+
+#[test]
+fn nobody_overtakes_one_who_waits() {
+    let now = start();
+    let quota = Quota::per_second(10).unwrap();
+    for rule in
+        [Rule::token_bucket(quota), Rule::sliding_log(quota), Rule::sliding_counter(quota), Rule::fixed_window(quota)]
+    {
+        let limiter = limiter(rule, now);
+        assert!(limiter.check_cost_at(7, now).unwrap().allowed);
+        let large = wait(&limiter, 5, now);
+        assert!(large.wait() > Duration::ZERO);
+        // There is room for three, but they were asked for later.
+        let small = limiter.check_at(now);
+        assert!(!small.allowed, "{rule:?}");
+        assert!(small.retry_after >= large.wait());
+        let patient = wait(&limiter, 1, now);
+        assert!(patient.wait() >= large.wait());
+        // With nobody before it there would have been room at once.
+        limiter.give_back_at(patient, now);
+        limiter.give_back_at(large, now);
+        assert_eq!(limiter.check_at(now).remaining, 2, "{rule:?}");
+    }
+}
+
+#[test]
+fn too_long_a_wait_is_refused_at_once_and_takes_nothing() {
+    let now = start();
+    let limiter = limiter(bucket(1), now);
+    assert!(limiter.check_at(now).allowed);
+    let error = limiter.reserve_at(1, 100 * MILLI - Duration::from_nanos(1), now).unwrap_err();
+    let ReserveError::TooLate(decision) = error else { panic!("{error}") };
+    assert_eq!((decision.allowed, decision.retry_after), (false, 100 * MILLI));
+    assert_eq!(limiter.reserve_at(1, 100 * MILLI, now).unwrap().wait(), 100 * MILLI);
+    assert_eq!(limiter.snapshot_at(now).refused, 1);
+}
+
+#[test]
+fn all_who_leave_the_queue_leave_no_trace() {
+    let now = start();
+    for backwards in [false, true] {
+        let limiter = limiter(bucket(1), now);
+        assert!(limiter.check_at(now).allowed);
+        let mut places: Vec<_> = (0..10).map(|_| wait(&limiter, 1, now)).collect();
+        assert_eq!(limiter.check_at(now).retry_after, 1_100 * MILLI);
+        if backwards {
+            places.reverse();
+        }
+        for place in places {
+            limiter.give_back_at(place, now);
+        }
+        assert_eq!(limiter.check_at(now).retry_after, 100 * MILLI);
+        assert_eq!(limiter.snapshot_at(now).waiting, 0);
+    }
+}
+
+#[test]
+fn one_who_leaves_does_not_move_those_behind_him() {
+    let now = start();
+    let limiter = limiter(bucket(1), now);
+    let [_first, second, third] = [(); 3].map(|()| wait(&limiter, 1, now));
+    assert_eq!(third.wait(), 200 * MILLI);
+    limiter.give_back_at(second, now);
+    // The next one comes behind, and not into the gap.
+    assert_eq!(wait(&limiter, 1, now).wait(), 300 * MILLI);
+}
+
+#[test]
+fn what_is_given_back_is_at_most_what_is_still_missing() {
+    let now = start();
+    for (after, left) in [(0, 10), (300, 10), (499, 10), (500, 10), (900, 10)] {
+        let limiter = limiter(bucket(10), now);
+        let reserved = wait(&limiter, 5, now);
+        let at = now + after * MILLI;
+        limiter.give_back_at(reserved, at);
+        assert_eq!(limiter.peek_at(at).remaining, left);
+    }
+    // Somebody has used meanwhile what came back by itself.
+    let limiter = limiter(bucket(10), now);
+    let reserved = wait(&limiter, 5, now);
+    let at = now + 500 * MILLI;
+    assert!(limiter.check_cost_at(10, at).unwrap().allowed);
+    limiter.give_back_at(reserved, at);
+    assert_eq!(limiter.peek_at(at).remaining, 0);
+}
+
+#[test]
+fn refund_gives_back_no_more_than_was_taken() {
+    let now = start();
+    let quota = Quota::per_second(10).unwrap();
+    for rule in
+        [Rule::token_bucket(quota), Rule::sliding_log(quota), Rule::sliding_counter(quota), Rule::fixed_window(quota)]
+    {
+        let limiter = limiter(rule, now);
+        assert!(limiter.check_cost_at(6, now).unwrap().allowed);
+        limiter.refund_at(2, now);
+        assert_eq!(limiter.peek_at(now).remaining, 6, "{rule:?}");
+        limiter.refund_at(u64::MAX, now);
+        assert_eq!(limiter.peek_at(now).remaining, 10, "{rule:?}");
+        assert!(limiter.check_cost_at(10, now).unwrap().allowed);
+        assert!(!limiter.check_at(now).allowed, "{rule:?}");
+    }
+}
+
+#[test]
+fn cell_is_as_before_when_nobody_waits_any_more() {
+    let now = start();
+    let limiter = limiter(bucket(1), now);
+    assert!(limiter.check_at(now).allowed);
+    let place = wait(&limiter, 1, now);
+    assert!(!limiter.check_at(now + 100 * MILLI).allowed, "the unit is his");
+    limiter.give_back_at(place, now + 100 * MILLI);
+    assert!(limiter.check_at(now + 100 * MILLI).allowed);
+    assert!(limiter.check_at(now + SECOND).allowed);
+    assert!(!limiter.check_at(now + SECOND).allowed);
+}
