@@ -17,6 +17,8 @@ mod observe;
 mod quota;
 mod reserved;
 mod rule;
+#[cfg(feature = "serde")]
+mod serde;
 mod shell;
 mod sync;
 mod tally;

@@ -50,6 +50,11 @@ impl Rule {
     /// The longest limit of a sliding log.
     pub const MAX_LOG: u64 = 10_000;
 
+    /// A quota, kept by this algorithm.
+    pub const fn new(algorithm: Algorithm, quota: Quota) -> Self {
+        Self { algorithm, quota }
+    }
+
     /// A bucket that holds the burst and is filled at the rate, all the time.
     ///
     /// In any time `W` at most `rate · W + burst` units are admitted. With the burst at its default, the limit, that is up
@@ -58,7 +63,7 @@ impl Rule {
     /// It is kept as GCRA, the generic cell rate algorithm of ATM (ITU-T I.371): one number, the moment at which the bucket
     /// is full again.
     pub const fn token_bucket(quota: Quota) -> Self {
-        Self { algorithm: Algorithm::TokenBucket, quota }
+        Self::new(Algorithm::TokenBucket, quota)
     }
 
     /// The moments of the last units, at most 10,000 of them: exact.
@@ -66,7 +71,7 @@ impl Rule {
     /// In any half-open period at most `limit` units are admitted: what was taken at `t` counts until just before
     /// `t + period`.
     pub const fn sliding_log(quota: Quota) -> Self {
-        Self { algorithm: Algorithm::SlidingLog, quota }
+        Self::new(Algorithm::SlidingLog, quota)
     }
 
     /// Two windows, of which the older counts for the part that is still within the period.
@@ -76,7 +81,7 @@ impl Rule {
     /// previous · elapsed` are admitted in one period, which is less than `2 · limit`. Windows are counted from the moment
     /// that the limiter was made.
     pub const fn sliding_counter(quota: Quota) -> Self {
-        Self { algorithm: Algorithm::SlidingCounter, quota }
+        Self::new(Algorithm::SlidingCounter, quota)
     }
 
     /// A count that starts anew with each period.
@@ -84,7 +89,7 @@ impl Rule {
     /// At most `limit` units are admitted in each window, but as many at its end as at the beginning of the next: up to
     /// `2 · limit` in one period. Windows are counted from the moment that the limiter was made.
     pub const fn fixed_window(quota: Quota) -> Self {
-        Self { algorithm: Algorithm::FixedWindow, quota }
+        Self::new(Algorithm::FixedWindow, quota)
     }
 
     /// How the quota is kept.
@@ -98,8 +103,8 @@ impl Rule {
     }
 
     /// The rule that keeps another quota by the same algorithm, as near to it as the algorithm can.
-    pub(crate) fn with_quota(self, quota: Quota) -> Self {
-        Self { algorithm: self.algorithm, quota }
+    pub(crate) const fn with_quota(self, quota: Quota) -> Self {
+        Self::new(self.algorithm, quota)
     }
 
     /// The most units that can be taken at once.
