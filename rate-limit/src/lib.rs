@@ -7,6 +7,8 @@ mod cell;
 mod clock;
 mod config;
 mod decision;
+#[cfg(feature = "governor")]
+mod governor;
 mod keyed;
 mod limit;
 mod limiter;
@@ -23,6 +25,9 @@ mod shell;
 mod sync;
 mod tally;
 
+#[cfg(feature = "governor")]
+#[cfg_attr(docsrs, doc(cfg(feature = "governor")))]
+pub use self::governor::{Governed, GovernedKeys};
 pub use self::{
     clock::Clock,
     config::Config,

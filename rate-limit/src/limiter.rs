@@ -146,16 +146,12 @@ impl Limiter {
     #[inline]
     pub fn check_cost_at(&self, cost: u64, now: impl Now) -> Result<Decision, CostTooLarge> {
         let now = self.time(now);
-        let decision =
-            match self.cell.as_ref().filter(|cell| cost <= cell.limit()).and_then(|cell| cell.check(cost, now)) {
-                Some(decision) => decision,
-                None => {
-                    self.machine(now, |machine, now| check_cost(machine, cost).map(|()| machine.check(cost, now)))?
-                }
-            };
-        let decision = self.unless_shadow(decision);
-        self.observers.tell(&decision);
-        Ok(decision)
+        let cell = self.cell.as_ref().filter(|cell| cost <= cell.limit());
+        let decision = match cell.and_then(|cell| cell.check(cost, now)) {
+            Some(decision) => decision,
+            None => self.check_locked(cost, now)?,
+        };
+        Ok(self.tell(decision))
     }
 
     /// What [`check_at`](Self::check_at) would answer. It takes nothing, and does not count as a refusal.
@@ -193,8 +189,7 @@ impl Limiter {
             let (answer, taken) = machine.reserve_until(cost, now, now.saturating_add(wait).min(HORIZON));
             Ok::<_, CostTooLarge>((answer, taken, now))
         })?;
-        let decision = self.unless_shadow(answer.decision);
-        self.observers.tell(&decision);
+        let decision = self.tell(answer.decision);
         if !decision.allowed {
             return Err(ReserveError::TooLate(decision));
         }
@@ -286,6 +281,26 @@ impl Limiter {
     #[cfg_attr(docsrs, doc(cfg(feature = "metrics")))]
     pub fn rebind_metrics(&self) {
         self.observers.rebind_metrics();
+    }
+
+    /// Apart, so that the way without a lock stays short.
+    #[inline(never)]
+    fn check_locked(&self, cost: u64, now: u64) -> Result<Decision, CostTooLarge> {
+        self.machine(now, |machine, now| {
+            check_cost(machine, cost)?;
+            Ok(machine.check(cost, now))
+        })
+    }
+
+    /// Tells of a refusal; in shadow mode, it is none.
+    #[inline]
+    fn tell(&self, decision: Decision) -> Decision {
+        if decision.allowed {
+            return decision;
+        }
+        let decision = self.unless_shadow(decision);
+        self.observers.tell_refused(&decision);
+        decision
     }
 
     /// In nanoseconds since the limiter was made.

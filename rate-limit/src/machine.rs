@@ -62,6 +62,15 @@ impl Machine {
         Self { states: States::new(rules), waiting: None, given: 0, epoch }
     }
 
+    /// The same, with another first rule.
+    pub(crate) fn beginning_with(first: Rule, rules: &[Rule], epoch: u64) -> Self {
+        let mut machine = Self::new(rules, epoch);
+        if let Some(state) = machine.states.all_mut().first_mut() {
+            *state = State::new(first);
+        }
+        machine
+    }
+
     /// Makes room for all that the rules can ever hold, so that nothing is allocated later.
     pub(crate) fn reserve(mut self) -> Self {
         self.states.all_mut().iter_mut().for_each(State::reserve);
@@ -246,14 +255,7 @@ impl Machine {
     }
 
     fn answer(&self, cost: u64, at: u64, now: u64, allowed: bool) -> Decision {
-        let binding = self.states.all().iter().enumerate();
-        // Of equals the first one.
-        let binding = if allowed {
-            binding.min_by_key(|(_, state)| state.remaining(now))
-        } else {
-            binding.rev().max_by_key(|(_, state)| state.earliest(cost))
-        };
-        let (rule, state) = binding.unwrap_or_else(|| unreachable!("there is a rule"));
+        let (rule, state) = self.binding(cost, now, allowed);
         Decision {
             allowed,
             shadow: false,
@@ -263,5 +265,18 @@ impl Machine {
             retry_after: if allowed { Duration::ZERO } else { Duration::from_nanos(at.saturating_sub(now)) },
             reset_after: Duration::from_nanos(state.fresh_at().saturating_sub(now)),
         }
+    }
+    /// The rule that will be the last to allow, or else the one with the least left; of equals the first one.
+    fn binding(&self, cost: u64, now: u64, allowed: bool) -> (usize, &State) {
+        let states = match &self.states {
+            States::One(state) => return (0, state),
+            States::Many(states) => states.iter().enumerate(),
+        };
+        let binding = if allowed {
+            states.min_by_key(|(_, state)| state.remaining(now))
+        } else {
+            states.rev().max_by_key(|(_, state)| state.earliest(cost))
+        };
+        binding.unwrap_or_else(|| unreachable!("there is a rule"))
     }
 }

@@ -132,6 +132,8 @@ pub(crate) const HORIZON: u64 = 1 << 62;
 const MAX_PERIOD: Duration = Duration::from_hours(100 * 365 * 24);
 
 /// The nanoseconds of a time; those past the end of time are the end.
-pub(crate) fn nanos(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).map_or(HORIZON, |nanos| nanos.min(HORIZON))
+#[inline]
+pub(crate) const fn nanos(time: Duration) -> u64 {
+    const NANOS: u64 = 1_000_000_000;
+    if time.as_secs() >= HORIZON / NANOS { HORIZON } else { time.as_secs() * NANOS + time.subsec_nanos() as u64 }
 }

@@ -1,6 +1,9 @@
 //! A count that many threads add to.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::{
+    cell::Cell,
+    sync::atomic::{AtomicU64, AtomicUsize, Ordering},
+};
 
 /// A count in stripes, so that threads which are refused all the time do not write one cache line.
 #[derive(Debug, Default)]
@@ -15,8 +18,8 @@ struct Stripe(AtomicU64);
 const STRIPES: usize = 8;
 
 thread_local! {
-    // Relaxed: any number will do.
-    static STRIPE: usize = NEXT.fetch_add(1, Ordering::Relaxed) % STRIPES;
+    /// The stripe of this thread, counted from one; zero as long as it has none.
+    static STRIPE: Cell<usize> = const { Cell::new(0) };
 }
 
 static NEXT: AtomicUsize = AtomicUsize::new(0);
@@ -24,14 +27,24 @@ static NEXT: AtomicUsize = AtomicUsize::new(0);
 impl Tally {
     #[inline]
     pub(crate) fn add_one(&self) {
-        // A thread that is at its end has no stripe any more.
-        let stripe = STRIPE.try_with(|stripe| *stripe).unwrap_or(0);
+        let stripe = match STRIPE.get() {
+            0 => take_stripe(),
+            stripe => stripe,
+        };
         // Relaxed: a count that nobody decides by.
-        self.stripes[stripe].0.fetch_add(1, Ordering::Relaxed);
+        self.stripes[stripe % STRIPES].0.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn sum(&self) -> u64 {
         // Relaxed: see above.
         self.stripes.iter().map(|stripe| stripe.0.load(Ordering::Relaxed)).fold(0, u64::wrapping_add)
     }
+}
+
+#[cold]
+fn take_stripe() -> usize {
+    // Relaxed: any number will do.
+    let stripe = NEXT.fetch_add(1, Ordering::Relaxed) % STRIPES + 1;
+    STRIPE.set(stripe);
+    stripe
 }

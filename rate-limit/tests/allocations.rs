@@ -21,7 +21,9 @@ fn decision_allocates_nothing_whether_yes_or_no() {
         let mut now = now();
         let limiter = Limiter::new_at(rule.clone(), now).unwrap();
         // The first refusal makes what metrics need, for this thread and limiter.
-        let _ = (0..20).map(|_| limiter.check_at(now)).count();
+        for _ in 0..20 {
+            let _ = limiter.check_at(now);
+        }
         let (mut yes, mut no) = (0, 0);
         let used = measure(|| {
             for _ in 0..1_000 {
@@ -45,7 +47,9 @@ fn known_key_allocates_nothing() {
         let limiter = KeyedLimiter::<str>::new_at(rule, now).unwrap();
         let long = "k".repeat(1_000);
         for key in ["a", "b", &long] {
-            let _ = (0..20).map(|_| limiter.check_at(key, now)).count();
+            for _ in 0..20 {
+                let _ = limiter.check_at(key, now);
+            }
         }
         let used = measure(|| {
             for _ in 0..1_000 {

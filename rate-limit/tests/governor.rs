@@ -54,3 +54,35 @@ proptest! {
         }
     }
 }
+
+#[cfg(feature = "governor")]
+mod adapter {
+    use super::*;
+    use mainstay_rate_limit::{GovernedKeys, Limit};
+
+    #[test]
+    fn keyed_limiter_of_governor_is_a_limit() {
+        let clock = FakeRelativeClock::default();
+        let quota = governor::Quota::per_second(NonZeroU32::new(4).unwrap());
+        let theirs = RateLimiter::<u32, _, _, NoOpMiddleware<Nanos>>::new(
+            quota,
+            governor::state::keyed::HashMapStateStore::<u32>::default(),
+            clock.clone(),
+        );
+        assert!(theirs.check_key(&1).is_ok());
+        let limit = GovernedKeys::new(theirs);
+        let decide = |key: u32, cost| limit.decide(&key, cost).into_inner();
+
+        assert_eq!(decide(1, 2).unwrap().remaining, 1, "it has kept its state");
+        let yes = decide(2, 3).unwrap();
+        assert_eq!((yes.allowed, yes.limit, yes.remaining), (true, 4, 1));
+        assert_eq!(yes.reset_after, Duration::from_millis(750));
+        let no = decide(2, 3).unwrap();
+        assert_eq!((no.allowed, no.limit, no.retry_after), (false, 4, Duration::from_millis(500)));
+        clock.advance(Duration::from_millis(500));
+        assert!(decide(2, 3).unwrap().allowed);
+        assert_eq!(decide(2, 5).unwrap_err().limit, 4);
+        assert_eq!(decide(2, u64::MAX).unwrap_err().cost, u64::MAX);
+        assert!(decide(2, 0).unwrap().allowed);
+    }
+}

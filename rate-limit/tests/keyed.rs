@@ -79,10 +79,22 @@ fn quota_of_a_key_is_carried_over_when_it_changes() {
 
         assert_eq!(limiter.check_cost_at(&0, 4, now).unwrap().remaining, 6, "{rule:?}");
         assert_eq!(limiter.check_at(&1, now).remaining, 2, "{rule:?}");
+        assert_eq!(limiter.peek_at(&2, now).remaining, 3, "{rule:?}");
+        assert_eq!(limiter.check_at(&3, now).limit, 3, "{rule:?}");
         limit.store(5, SeqCst);
         let left = limiter.check_at(&0, now).remaining;
         // A bucket keeps what is in it, as far as it fits in; a window what counts.
         assert_eq!(left, if rule == Rule::token_bucket(per_second(10)) { 4 } else { 0 }, "{rule:?}");
+    }
+}
+
+#[test]
+fn key_with_a_larger_quota_starts_with_all_of_it() {
+    let now = start();
+    for rule in rules(per_second(1)) {
+        let limiter = KeyedLimiter::with_quotas_at(rule, |key: &u32| per_second(u64::from(*key)), now).unwrap();
+        assert_eq!(limiter.peek_at(&1_000, now).remaining, 1_000, "{rule:?}");
+        assert_eq!(limiter.check_at(&1_000, now).remaining, 999, "{rule:?}");
     }
 }
 

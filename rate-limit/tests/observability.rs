@@ -20,9 +20,9 @@ fn refusals(snapshotter: &Snapshotter) -> Vec<(String, u64)> {
     let refusals = all.into_iter().filter(|(key, ..)| key.key().name() == "mainstay_rate_limit_refused_total");
     refusals
         .map(|(key, _, _, value)| {
-            let labels = key.key().labels().map(|label| format!("{}={}", label.key(), label.value())).collect();
+            let labels: Vec<_> = key.key().labels().map(|label| format!("{}={}", label.key(), label.value())).collect();
             let DebugValue::Counter(count) = value else { panic!("it is a counter") };
-            (labels, count)
+            (labels.join(" "), count)
         })
         .collect()
 }

@@ -63,7 +63,7 @@ fn too_long_a_wait_is_refused_at_once_and_takes_nothing() {
     let now = start();
     let limiter = limiter(bucket(1), now);
     assert!(limiter.check_at(now).allowed);
-    let error = limiter.reserve_at(1, 100 * MILLI - Duration::from_nanos(1), now).unwrap_err();
+    let error = limiter.reserve_at(1, Duration::from_nanos(99_999_999), now).unwrap_err();
     let ReserveError::TooLate(decision) = error else { panic!("{error}") };
     assert_eq!((decision.allowed, decision.retry_after), (false, 100 * MILLI));
     assert_eq!(limiter.reserve_at(1, 100 * MILLI, now).unwrap().wait(), 100 * MILLI);

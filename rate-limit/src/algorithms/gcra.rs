@@ -33,11 +33,13 @@ impl Gcra {
     }
 
     /// The earliest moment at which the bucket holds `cost`.
+    #[inline]
     pub(crate) const fn earliest(&self, full_at: u64, cost: u64) -> u64 {
         full_at.saturating_add(self.interval.saturating_mul(cost)).saturating_sub(self.tolerance)
     }
 
     /// When the bucket is full again after `cost` was taken at `at`.
+    #[inline]
     pub(crate) const fn after(&self, full_at: u64, cost: u64, at: u64) -> u64 {
         let from = if full_at > at { full_at } else { at };
         let after = from.saturating_add(self.interval.saturating_mul(cost));
@@ -46,8 +48,11 @@ impl Gcra {
     }
 
     /// The whole units in the bucket.
+    #[inline]
     pub(crate) const fn remaining(&self, full_at: u64, now: u64) -> u64 {
-        self.tolerance.saturating_sub(full_at.saturating_sub(now)) / self.interval
+        let held = self.tolerance.saturating_sub(full_at.saturating_sub(now));
+        // A division is slow, and most refusals need none.
+        if held < self.interval { 0 } else { held / self.interval }
     }
 
     /// How much earlier the bucket is full if `own` is taken out of its past.

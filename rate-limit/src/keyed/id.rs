@@ -2,45 +2,35 @@
 
 use std::hash::{BuildHasher, Hash, RandomState};
 
-/// A key as 128 bits.
+/// A key as 64 bits.
 ///
-/// The key itself is not kept, so two keys of one hash would share a limit. With a million keys that happens by chance once in
-/// 10²⁶ times, and on purpose not at all, since nobody outside knows the secrets.
+/// The key itself is not kept, so two keys of one hash would share a limit. Among a million keys that happens by chance in one
+/// of 40 million limiters, and on purpose not at all, since nobody outside knows the secret. A second hash would make it less
+/// likely still, and cost a third of a decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Id {
-    high: u64,
-    low: u64,
-}
-
-/// The secrets by which keys are hashed.
-#[derive(Debug, Default)]
-pub(super) struct Hasher {
-    high: RandomState,
-    low: RandomState,
-}
-
-impl Hasher {
-    #[inline]
-    pub(super) fn id<K: Hash + ?Sized>(&self, key: &K) -> Id {
-        Id { high: self.high.hash_one(key), low: self.low.hash_one(key) }
-    }
-}
+pub(super) struct Id(u64);
 
 impl Id {
-    /// A place among so many, evenly spread.
     #[inline]
-    pub(super) fn place(self, of: usize) -> usize {
-        scale(self.low, of)
+    pub(super) fn new<K: Hash + ?Sized>(hasher: &RandomState, key: &K) -> Self {
+        Self(hasher.hash_one(key))
     }
 
-    /// A shard among so many; says nothing about the place in it.
+    /// A place among so many, evenly spread; says nothing about the shard.
+    #[inline]
+    pub(super) fn place(self, of: usize) -> usize {
+        scale(self.0.rotate_left(32), of)
+    }
+
+    /// A shard among so many.
     #[inline]
     pub(super) fn shard(self, of: usize) -> usize {
-        scale(self.high, of)
+        scale(self.0, of)
     }
 }
 
 /// The number as a fraction of its range, scaled to so many.
+#[inline]
 fn scale(number: u64, of: usize) -> usize {
     let scaled = (u128::from(number) * of as u128) >> 64;
     usize::try_from(scaled).unwrap_or(0)

@@ -1,10 +1,6 @@
 //! The limits of all keys.
 
-use super::{
-    KeyedConfig,
-    id::{Hasher, Id},
-    shard::Shard,
-};
+use super::{KeyedConfig, id::Id, shard::Shard};
 use crate::{
     decision::{CostTooLarge, Decision, ReserveError},
     limiter::check_cost,
@@ -16,7 +12,7 @@ use crate::{
 use mainstay_core::{InvalidConfig, Now, intern};
 use std::{
     fmt,
-    hash::Hash,
+    hash::{Hash, RandomState},
     marker::PhantomData,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -29,8 +25,8 @@ use std::{
 ///
 /// # Keys
 ///
-/// A key is hashed by two secrets of this limiter (`RandomState`) to 128 bits, and not kept. So a long key costs no more memory
-/// than a short one, and keys that share a limit cannot be made up. It is hashed before any lock is taken.
+/// A key is hashed by a secret of this limiter (`RandomState`) to 64 bits, and not kept. So a long key costs no more memory than a
+/// short one, and keys that share a limit cannot be made up. By chance, two of a million keys do in one of 40 million limiters. It is hashed before any lock is taken.
 ///
 /// # Bound
 ///
@@ -60,7 +56,7 @@ use std::{
 /// ```
 pub struct KeyedLimiter<K: ?Sized> {
     start: Instant,
-    hasher: Hasher,
+    hasher: RandomState,
     shards: Box<[Shard]>,
     /// For keys that find no room.
     overflow: Mutex<Overflow>,
@@ -177,15 +173,13 @@ impl<K: Hash + ?Sized> KeyedLimiter<K> {
             check_cost(machine, cost)?;
             Ok(machine.check(cost, now))
         });
-        let decision = self.unless_shadow(decision?);
-        self.observers.tell(&decision);
-        Ok(decision)
+        Ok(self.tell(decision?))
     }
 
     /// What [`check_at`](Self::check_at) would answer. It takes nothing, does not count as a refusal, and a key that is not
     /// there does not come to be.
     pub fn peek_at(&self, key: &K, now: impl Now) -> Decision {
-        let (id, quota, now) = (self.hasher.id(key), self.quota_of(key), self.time(now));
+        let (id, quota, now) = (Id::new(&self.hasher, key), self.quota_of(key), self.time(now));
         let mut keys = self.shard(id).lock();
         let now = keys.see(now);
         let is_full = keys.table().is_full();
@@ -221,8 +215,7 @@ impl<K: Hash + ?Sized> KeyedLimiter<K> {
             Ok::<_, CostTooLarge>((answer, taken, now))
         });
         let (answer, taken, now) = reserved?;
-        let decision = self.unless_shadow(answer.decision);
-        self.observers.tell(&decision);
+        let decision = self.tell(answer.decision);
         if !decision.allowed {
             return Err(ReserveError::TooLate(decision));
         }
@@ -249,7 +242,7 @@ impl<K: Hash + ?Sized> KeyedLimiter<K> {
     /// Gives back the `units` of the key that were taken last, as [`Limiter::refund_at`](crate::Limiter::refund_at) does; those
     /// of a key without room are lost.
     pub fn refund_at(&self, key: &K, units: u64, now: impl Now) {
-        let (id, now) = (self.hasher.id(key), self.time(now));
+        let (id, now) = (Id::new(&self.hasher, key), self.time(now));
         let mut keys = self.shard(id).lock();
         let now = keys.see(now);
         if let Some(machine) = keys.find(id) {
@@ -266,7 +259,7 @@ impl<K: Hash + ?Sized> KeyedLimiter<K> {
         let keys_of = |shard| max_keys / shards + usize::from(shard < max_keys % shards);
         Ok(Self {
             start: now.now(),
-            hasher: Hasher::default(),
+            hasher: RandomState::new(),
             shards: (0..shards).map(|shard| Shard::new(rules, keys_of(shard))).collect(),
             overflow: Mutex::new(Overflow { machine: Machine::new(rules, 0), seen: 0, changes: 0 }),
             overflowed: AtomicU64::new(0),
@@ -285,7 +278,7 @@ impl<K: Hash + ?Sized> KeyedLimiter<K> {
     /// Acts on the machine of a key, or on that of those without room. No foreign code runs under the lock.
     #[inline]
     fn machine<R>(&self, key: &K, now: impl Now, act: impl FnOnce(&mut Machine, u64) -> R) -> (Option<Id>, R) {
-        let (id, quota, now) = (self.hasher.id(key), self.quota_of(key), self.time(now));
+        let (id, quota, now) = (Id::new(&self.hasher, key), self.quota_of(key), self.time(now));
         let mut keys = self.shard(id).lock();
         let now = keys.see(now);
         if let Some(machine) = keys.get(id, quota, now) {
@@ -390,6 +383,17 @@ impl<K: ?Sized> KeyedLimiter<K> {
     fn is_shadow(&self) -> bool {
         // Relaxed: see `reconfigure_at`.
         self.shadow.load(Ordering::Relaxed)
+    }
+
+    /// Tells of a refusal; in shadow mode, it is none.
+    #[inline]
+    fn tell(&self, decision: Decision) -> Decision {
+        if decision.allowed {
+            return decision;
+        }
+        let decision = self.unless_shadow(decision);
+        self.observers.tell_refused(&decision);
+        decision
     }
 
     fn unless_shadow(&self, mut decision: Decision) -> Decision {

@@ -50,32 +50,24 @@ impl Keys {
     /// The machine of a key, made if there is room; with this quota in its first rule, if there is one for the key.
     #[inline]
     pub(super) fn get(&mut self, id: Id, quota: Option<Quota>, now: u64) -> Option<&mut Machine> {
-        let slot = match self.table.search(id) {
-            Ok(slot) => slot,
-            Err(_) => {
-                self.epoch += 1;
-                let (rules, epoch) = (&self.rules, self.epoch);
-                self.table.insert(id, || Machine::new(rules, epoch), now)?
-            }
+        let first = quota.map(|quota| self.rules[0].with_quota(quota));
+        let Ok(slot) = self.table.search(id) else {
+            self.epoch += 1;
+            let (rules, epoch) = (&self.rules, self.epoch);
+            let slot = self.table.insert(id, || new(first, rules, epoch), now)?;
+            return self.table.at(slot);
         };
         let machine = self.table.at(slot)?;
-        if let Some(quota) = quota {
-            let first = self.rules[0].with_quota(quota);
-            if !machine.begins_with(first) {
-                self.epoch += 1;
-                machine.change_first(first, self.epoch, now);
-            }
+        if let Some(first) = first.filter(|first| !machine.begins_with(*first)) {
+            self.epoch += 1;
+            machine.change_first(first, self.epoch, now);
         }
         Some(machine)
     }
 
     /// A machine as a new key would get.
     pub(super) fn fresh(&self, quota: Option<Quota>) -> Machine {
-        let mut machine = Machine::new(&self.rules, 0);
-        if let Some(quota) = quota {
-            machine.change_first(self.rules[0].with_quota(quota), 0, 0);
-        }
-        machine
+        new(quota.map(|quota| self.rules[0].with_quota(quota)), &self.rules, 0)
     }
 
     pub(super) fn change(&mut self, rules: &[Rule], now: u64) {
@@ -83,5 +75,12 @@ impl Keys {
         self.epoch += 1;
         let epoch = self.epoch;
         self.table.machines_mut().for_each(|machine| machine.change(rules, epoch, now));
+    }
+}
+
+fn new(first: Option<Rule>, rules: &[Rule], epoch: u64) -> Machine {
+    match first {
+        Some(first) => Machine::beginning_with(first, rules, epoch),
+        None => Machine::new(rules, epoch),
     }
 }

@@ -150,8 +150,8 @@ impl Table {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Quota, Rule, keyed::id::Hasher};
-    use std::collections::HashMap;
+    use crate::{Quota, Rule};
+    use std::{collections::HashMap, hash::RandomState};
 
     fn machine(epoch: u64) -> Machine {
         Machine::new(&[Rule::token_bucket(Quota::per_second(1).unwrap())], epoch)
@@ -169,14 +169,14 @@ mod tests {
 
     #[test]
     fn keys_are_found_until_they_are_evicted() {
-        let hasher = Hasher::default();
+        let hasher = RandomState::new();
         for max_keys in [1, 2, 7, 100] {
             let mut table = Table::new(max_keys);
             // When each key is full again.
             let mut model: HashMap<u32, u64> = HashMap::new();
             for now in 0_u64..2_000 {
                 let key = u32::try_from(now * 7_919 % 251).unwrap();
-                let id = hasher.id(&key);
+                let id = Id::new(&hasher, &key);
                 if table.find(id).is_none() {
                     let Some(slot) = table.insert(id, || machine(0), now) else { continue };
                     let new = table.at(slot).unwrap();
@@ -189,7 +189,7 @@ mod tests {
                 is_sound(&table);
                 for (key, until) in &model {
                     if *until > now {
-                        assert!(table.find(hasher.id(key)).is_some(), "what matters is not evicted");
+                        assert!(table.find(Id::new(&hasher, key)).is_some(), "what matters is not evicted");
                     }
                 }
             }
@@ -199,25 +199,25 @@ mod tests {
 
     #[test]
     fn hand_evicts_what_is_fresh_again_and_nothing_else() {
-        let hasher = Hasher::default();
+        let hasher = RandomState::new();
         let mut table = Table::new(64);
         for key in 0_u32..64 {
-            let slot = table.insert(hasher.id(&key), || machine(0), 0).unwrap();
+            let slot = table.insert(Id::new(&hasher, &key), || machine(0), 0).unwrap();
             let new = table.at(slot).unwrap();
             // Even ones are full again after a second, odd ones after two.
             for _ in 0..=key % 2 {
                 let _ = new.reserve_until(1, 0, u64::MAX);
             }
         }
-        assert!(table.insert(hasher.id(&64_u32), || machine(0), 999_999_999).is_none(), "there is no room");
+        assert!(table.insert(Id::new(&hasher, &64_u32), || machine(0), 999_999_999).is_none(), "there is no room");
         let mut added = 0;
         for key in 64_u32..1_000 {
-            let Some(slot) = table.insert(hasher.id(&key), || machine(0), 1_000_000_000) else { continue };
+            let Some(slot) = table.insert(Id::new(&hasher, &key), || machine(0), 1_000_000_000) else { continue };
             let _ = table.at(slot).unwrap().reserve_until(1, 1_000_000_000, u64::MAX);
             added += 1;
             is_sound(&table);
         }
         assert_eq!((added, table.evicted()), (32, 32));
-        assert!((0..64).filter(|key| key % 2 == 1).all(|key: u32| table.find(hasher.id(&key)).is_some()));
+        assert!((0..64).filter(|key| key % 2 == 1).all(|key: u32| table.find(Id::new(&hasher, &key)).is_some()));
     }
 }

@@ -25,14 +25,6 @@ impl Observers {
         self.name
     }
 
-    /// Tells of a decision, if it is a refusal.
-    #[inline]
-    pub(crate) fn tell(&self, decision: &Decision) {
-        if !decision.allowed || decision.shadow {
-            self.tell_refused(decision);
-        }
-    }
-
     /// The refusals since the limiter was made.
     pub(crate) fn refused(&self) -> u64 {
         self.refused.sum()
@@ -43,7 +35,9 @@ impl Observers {
         self.metrics.rebind();
     }
 
-    fn tell_refused(&self, decision: &Decision) {
+    /// Tells of a refusal.
+    #[inline]
+    pub(crate) fn tell_refused(&self, decision: &Decision) {
         self.refused.add_one();
         self.metrics.refused();
         #[cfg(feature = "tracing")]

@@ -4,32 +4,32 @@ use mainstay_rate_limit::{Algorithm, Rule};
 use std::time::Duration;
 
 /// What was taken: when, and how much.
-pub type Entry = (u64, u64);
+pub(crate) type Entry = (u64, u64);
 
 #[derive(Clone, Debug)]
-pub struct Model {
-    pub rules: Vec<Rule>,
+pub(crate) struct Model {
+    pub(crate) rules: Vec<Rule>,
     /// What was taken and not given back, in the order in which it was taken.
-    pub history: Vec<Entry>,
+    pub(crate) history: Vec<Entry>,
 }
 
 impl Model {
-    pub fn new(rules: &[Rule]) -> Self {
+    pub(crate) fn new(rules: &[Rule]) -> Self {
         Self { rules: rules.to_vec(), history: Vec::new() }
     }
 
     /// The earliest moment at which all rules admit `cost`, not before the last one that waits.
-    pub fn earliest(&self, cost: u64, now: u64) -> u64 {
+    pub(crate) fn earliest(&self, cost: u64, now: u64) -> u64 {
         let from = self.history.last().map_or(now, |last| last.0.max(now));
-        (from..).find(|at| self.rules.iter().all(|rule| self.admits(rule, cost, *at))).unwrap()
+        (from..=from + 1_000_000).find(|at| self.rules.iter().all(|rule| self.admits(rule, cost, *at))).unwrap()
     }
 
     /// The most that one of the rules admits now.
-    pub fn remaining(&self, rule: &Rule, now: u64) -> u64 {
-        (0..).take_while(|cost| self.admits(rule, *cost, now)).last().unwrap_or(0)
+    pub(crate) fn remaining(&self, rule: &Rule, now: u64) -> u64 {
+        (0..=rule.quota().capacity()).take_while(|cost| self.admits(rule, *cost, now)).last().unwrap_or(0)
     }
 
-    pub fn admits(&self, rule: &Rule, cost: u64, at: u64) -> bool {
+    pub(crate) fn admits(&self, rule: &Rule, cost: u64, at: u64) -> bool {
         let (limit, period) = (rule.quota().limit(), nanos(rule.quota().period()));
         let taken = |counts: &dyn Fn(u64) -> bool| -> u64 {
             self.history.iter().filter(|(at, _)| counts(*at)).map(|(_, cost)| cost).sum()
@@ -60,7 +60,7 @@ impl Model {
     }
 
     /// Panics if what was used is more than the bound of a rule in any time.
-    pub fn check_bounds(&self) {
+    pub(crate) fn check_bounds(&self) {
         for rule in &self.rules {
             let (limit, period) = (rule.quota().limit(), nanos(rule.quota().period()));
             for (first, (from, _)) in self.history.iter().enumerate() {
@@ -83,7 +83,7 @@ impl Model {
     }
 }
 
-pub fn nanos(time: Duration) -> u64 {
+pub(crate) fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap()
 }
 
