@@ -34,8 +34,9 @@ use std::{
 ///
 /// # Time
 ///
-/// A moment before one that the limiter has seen is taken as that one, or can at most lead to fewer admissions. Time ends 146
-/// years after the limiter was made.
+/// A check as of a moment before the last one never admits more than the bound, but it may admit less. Whoever gives back uses
+/// a clock that does not go back, such as tokio's: what came back by itself is told by the moment. Time ends 146 years after
+/// the limiter was made.
 ///
 /// # Examples
 ///

@@ -1,6 +1,6 @@
 //! Who waits: in which order, for how long, and what becomes of his place.
 
-use mainstay_rate_limit::{Config, Limiter, Quota, ReserveError, Reserved, Rule};
+use mainstay_rate_limit::{Config, KeyedLimiter, Limiter, Quota, ReserveError, Reserved, Rule};
 use std::time::{Duration, Instant};
 
 const MILLI: Duration = Duration::from_millis(1);
@@ -148,4 +148,53 @@ fn cell_is_as_before_when_nobody_waits_any_more() {
     assert!(limiter.check_at(now + 100 * MILLI).allowed);
     assert!(limiter.check_at(now + SECOND).allowed);
     assert!(!limiter.check_at(now + SECOND).allowed);
+}
+
+#[test]
+fn what_others_gave_back_is_not_given_back_again() {
+    let now = start();
+    let milli = Rule::token_bucket(Quota::per_second(1_000).unwrap().burst(100).unwrap());
+    for rules in [vec![milli], vec![milli, milli]] {
+        let limiter = limiter(rules, now);
+        let first = wait(&limiter, 20, now);
+        let second = wait(&limiter, 30, now);
+        limiter.give_back_at(first, now);
+        // The bucket is full at the same moment as after the second, but now by the third.
+        let third = wait(&limiter, 20, now);
+        limiter.give_back_at(second, now);
+        let at = now + 25 * MILLI;
+        assert!(limiter.check_cost_at(100, at).unwrap().allowed, "the third is back by itself");
+        limiter.give_back_at(third, at);
+        assert_eq!(limiter.peek_at(at).remaining, 0);
+    }
+}
+
+#[test]
+fn nothing_is_given_back_as_of_an_earlier_moment() {
+    let now = start();
+    let at = now + 500 * MILLI;
+    let several = limiter([Rule::token_bucket(bucket(10)), Rule::token_bucket(bucket(10))], now);
+    let reserved = wait(&several, 5, now);
+    assert!(several.check_cost_at(10, at).unwrap().allowed);
+    several.give_back_at(reserved, now);
+    assert_eq!(several.peek_at(at).remaining, 0);
+
+    let keyed = KeyedLimiter::<str>::new_at(bucket(10), now).unwrap();
+    let reserved = keyed.reserve_at("a", 5, Duration::ZERO, now).unwrap();
+    assert!(keyed.check_cost_at("a", 10, at).unwrap().allowed);
+    keyed.give_back_at(reserved, now);
+    assert_eq!(keyed.peek_at("a", at).remaining, 0);
+}
+
+#[test]
+fn gap_of_one_who_left_is_not_for_those_who_come_later() {
+    let now = start();
+    let limiter = limiter(bucket(3), now);
+    let _used = wait(&limiter, 3, now);
+    let first = wait(&limiter, 3, now);
+    let second = wait(&limiter, 1, now);
+    assert_eq!([first.wait(), second.wait()], [300 * MILLI, 400 * MILLI]);
+    limiter.give_back_at(first, now);
+    // There is a unit after 100 ms, but the second one waits for 400.
+    assert_eq!(wait(&limiter, 1, now).wait(), 400 * MILLI);
 }

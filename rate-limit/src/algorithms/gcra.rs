@@ -102,9 +102,9 @@ impl Bucket {
         self.full_at = self.full_at.saturating_sub(self.gcra.credit(own, now));
     }
 
-    pub(crate) fn refund(&mut self, units: u64, now: u64) {
-        let less = self.full_at.saturating_sub(self.gcra.interval.saturating_mul(units));
-        self.full_at = less.max(now).min(self.full_at);
+    /// Makes it full so much earlier; a bucket does not get fuller than full.
+    pub(crate) const fn refund(&mut self, units: u64) {
+        self.full_at = self.full_at.saturating_sub(self.gcra.interval.saturating_mul(units));
     }
 
     /// Takes another quota; the units in the bucket stay, as many as fit in.

@@ -29,10 +29,9 @@ impl Log {
 
     /// The moment at which so many of the oldest units have left that `cost` fits in.
     pub(crate) fn earliest(&self, cost: u64) -> u64 {
-        let newest = self.taken.back().copied().unwrap_or(0);
         let too_many = (self.taken.len() as u64).saturating_add(cost).saturating_sub(self.limit);
-        let leaves = too_many.checked_sub(1).and_then(|last| self.taken.get(usize::try_from(last).ok()?));
-        leaves.map_or(0, |at| at.saturating_add(self.period)).max(newest)
+        let last = too_many.checked_sub(1).and_then(|last| self.taken.get(usize::try_from(last).ok()?));
+        last.map_or(0, |at| at.saturating_add(self.period))
     }
 
     pub(crate) fn take(&mut self, cost: u64, at: u64) {

@@ -117,7 +117,7 @@ impl State {
     /// Gives back the units that were taken last.
     pub(crate) fn refund(&mut self, units: u64, now: u64) {
         match self {
-            Self::Bucket(bucket) => bucket.refund(units, now),
+            Self::Bucket(bucket) => bucket.refund(units),
             Self::Log(log) => log.refund(units),
             Self::Counter(counter) => counter.refund(units, now),
             Self::Fixed(fixed) => fixed.refund(units, now),
