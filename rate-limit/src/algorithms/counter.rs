@@ -38,11 +38,22 @@ impl Counter {
     }
 
     pub(crate) fn remaining(&self, now: u64) -> u64 {
-        let (previous, current) = self.counts_at(now);
-        let part = self.period - now % self.period;
-        let older = (u128::from(previous) * u128::from(part)).div_ceil(u128::from(self.period));
-        let used = older + u128::from(current);
-        u64::try_from(u128::from(self.limit).saturating_sub(used)).unwrap_or(self.limit)
+        let (start, previous, current) = self.counts_at(now);
+        // A division is slow, and that of a large number very slow.
+        let older = if previous == 0 {
+            0
+        } else {
+            let part = self.period.saturating_sub(now.saturating_sub(start));
+            match previous.checked_mul(part) {
+                Some(older) => older.div_ceil(self.period),
+                // At most `previous`, since the part is at most the period.
+                None => (u128::from(previous) * u128::from(part))
+                    .div_ceil(u128::from(self.period))
+                    .try_into()
+                    .unwrap_or(previous),
+            }
+        };
+        self.limit.saturating_sub(current).saturating_sub(older)
     }
 
     /// When both windows are empty.
@@ -103,18 +114,23 @@ impl Counter {
         self.index.saturating_add(later).saturating_mul(self.period)
     }
 
-    /// The counts of the window of this moment and of the one before. Of an earlier one than the current nothing is known.
-    const fn counts_at(&self, now: u64) -> (u64, u64) {
-        match (now / self.period).saturating_sub(self.index) {
-            0 => (self.previous, self.current),
-            1 => (self.current, 0),
+    /// The start of the window of this moment, its count and that of the one before. Of an earlier one than the current nothing
+    /// is known.
+    const fn counts_at(&self, now: u64) -> (u64, u64, u64) {
+        if now < self.start(1) {
+            (self.start(0), self.previous, self.current)
+        } else if now < self.start(2) {
+            (self.start(1), self.current, 0)
+        } else {
             // Windows were skipped, so the last one is empty.
-            _ => (0, 0),
+            (now - now % self.period, 0, 0)
         }
     }
 
-    fn turn_to(&mut self, at: u64) {
-        (self.previous, self.current) = self.counts_at(at);
-        self.index = self.index.max(at / self.period);
+    const fn turn_to(&mut self, at: u64) {
+        if at >= self.start(1) {
+            (_, self.previous, self.current) = self.counts_at(at);
+            self.index = at / self.period;
+        }
     }
 }

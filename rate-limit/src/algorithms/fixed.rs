@@ -26,8 +26,8 @@ impl Fixed {
     }
 
     pub(crate) fn take(&mut self, cost: u64, at: u64) {
-        self.count = self.count_at(at).saturating_add(cost);
-        self.index = self.index.max(at / self.period);
+        self.turn_to(at);
+        self.count = self.count.saturating_add(cost);
     }
 
     pub(crate) const fn remaining(&self, now: u64) -> u64 {
@@ -46,8 +46,8 @@ impl Fixed {
     }
 
     pub(crate) fn refund(&mut self, units: u64, now: u64) {
-        self.count = self.count_at(now).saturating_sub(units);
-        self.index = self.index.max(now / self.period);
+        self.turn_to(now);
+        self.count = self.count.saturating_sub(units);
     }
 
     /// Takes another quota. What is in the window of now is counted as taken now.
@@ -63,11 +63,19 @@ impl Fixed {
         self.limit == quota.limit() && self.period == quota.period_nanos()
     }
 
+    /// A division is slow, so only when a window begins.
+    const fn turn_to(&mut self, at: u64) {
+        if at >= self.start(1) {
+            (self.index, self.count) = (at / self.period, 0);
+        }
+    }
+
+    /// The start of the window that comes so many after the current one.
     const fn start(&self, later: u64) -> u64 {
         self.index.saturating_add(later).saturating_mul(self.period)
     }
 
     const fn count_at(&self, now: u64) -> u64 {
-        if now / self.period > self.index { 0 } else { self.count }
+        if now >= self.start(1) { 0 } else { self.count }
     }
 }

@@ -35,15 +35,17 @@ impl Log {
     }
 
     pub(crate) fn take(&mut self, cost: u64, at: u64) {
-        let gone = self.taken.partition_point(|taken| self.has_left(*taken, at));
-        self.taken.drain(..gone);
+        while self.taken.pop_front_if(|taken| has_left(*taken, self.period, at)).is_some() {}
         // At most `limit`, or it would be too large a cost.
-        let cost = usize::try_from(cost.min(self.limit)).unwrap_or(usize::MAX);
-        self.taken.extend(std::iter::repeat_n(at, cost));
+        for _ in 0..cost.min(self.limit) {
+            self.taken.push_back(at);
+        }
     }
 
     pub(crate) fn remaining(&self, now: u64) -> u64 {
-        let gone = self.taken.partition_point(|taken| self.has_left(*taken, now));
+        let has_left = |taken: &u64| has_left(*taken, self.period, now);
+        // Most often none has left.
+        let gone = if self.taken.front().is_some_and(has_left) { self.taken.partition_point(has_left) } else { 0 };
         self.limit.saturating_sub((self.taken.len() - gone) as u64)
     }
 
@@ -72,8 +74,8 @@ impl Log {
     pub(crate) const fn keeps(&self, limit: u64, quota: Quota) -> bool {
         self.limit == limit && self.period == quota.period_nanos()
     }
+}
 
-    const fn has_left(&self, taken: u64, now: u64) -> bool {
-        taken.saturating_add(self.period) <= now
-    }
+const fn has_left(taken: u64, period: u64, now: u64) -> bool {
+    taken.saturating_add(period) <= now
 }
