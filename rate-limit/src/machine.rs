@@ -83,6 +83,7 @@ impl Machine {
     }
 
     /// Takes `cost`, not above the limit, if that is possible now; a cost of nothing always is.
+    #[inline]
     pub(crate) fn check(&mut self, cost: u64, now: u64) -> Decision {
         let at = self.earliest(cost, now);
         if at <= now && cost > 0 {
@@ -185,6 +186,7 @@ impl Machine {
     }
 
     /// The earliest moment from now on at which `cost` could be taken.
+    #[inline]
     fn earliest(&mut self, cost: u64, now: u64) -> u64 {
         self.settle(now);
         if cost == 0 {
@@ -192,7 +194,7 @@ impl Machine {
         }
         let last = self.waiting.as_ref().and_then(|waiting| waiting.places.back());
         let from = last.map_or(now, |place| place.at);
-        self.states.all().iter().map(|state| state.earliest(cost)).fold(from, u64::max)
+        self.states.earliest(cost).max(from)
     }
 
     fn take(&mut self, cost: u64, at: u64, now: u64) -> Taken {
@@ -221,7 +223,14 @@ impl Machine {
     }
 
     /// Moves the places whose moment has come to the past.
+    #[inline]
     fn settle(&mut self, now: u64) {
+        if self.waiting.is_some() {
+            self.settle_places(now);
+        }
+    }
+
+    fn settle_places(&mut self, now: u64) {
         let Some(waiting) = &mut self.waiting else { return };
         while let Some(place) = waiting.places.pop_front_if(|place| place.at <= now) {
             waiting.settled.take(place.cost, place.at);
@@ -254,6 +263,7 @@ impl Machine {
         }
     }
 
+    #[inline]
     fn answer(&self, cost: u64, at: u64, now: u64, allowed: bool) -> Decision {
         let (rule, state) = self.binding(cost, now, allowed);
         Decision {
@@ -267,6 +277,7 @@ impl Machine {
         }
     }
     /// The rule that will be the last to allow, or else the one with the least left; of equals the first one.
+    #[inline]
     fn binding(&self, cost: u64, now: u64, allowed: bool) -> (usize, &State) {
         let states = match &self.states {
             States::One(state) => return (0, state),

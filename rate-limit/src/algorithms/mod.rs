@@ -55,6 +55,7 @@ impl State {
     }
 
     /// The most units that can be taken at once.
+    #[inline]
     pub(crate) fn limit(&self) -> u64 {
         match self {
             Self::Bucket(bucket) => bucket.gcra().burst(),
@@ -65,6 +66,7 @@ impl State {
     }
 
     /// The earliest moment at which `cost`, which is not above the limit, could be taken.
+    #[inline]
     pub(crate) fn earliest(&self, cost: u64) -> u64 {
         match self {
             Self::Bucket(bucket) => bucket.earliest(cost),
@@ -75,6 +77,7 @@ impl State {
     }
 
     /// Takes it at a moment that is not before the earliest.
+    #[inline]
     pub(crate) fn take(&mut self, cost: u64, at: u64) {
         match self {
             Self::Bucket(bucket) => bucket.take(cost, at),
@@ -85,6 +88,7 @@ impl State {
     }
 
     /// The units that could be taken at once now.
+    #[inline]
     pub(crate) fn remaining(&self, now: u64) -> u64 {
         match self {
             Self::Bucket(bucket) => bucket.remaining(now),
@@ -95,6 +99,7 @@ impl State {
     }
 
     /// From when on it is as if nothing had been taken.
+    #[inline]
     pub(crate) fn fresh_at(&self) -> u64 {
         match self {
             Self::Bucket(bucket) => bucket.full_at(),
@@ -179,12 +184,29 @@ impl States {
     }
 
     /// The most units that can be taken at once.
+    #[inline]
     pub(crate) fn limit(&self) -> u64 {
-        self.all().iter().map(State::limit).min().unwrap_or(0)
+        match self {
+            Self::One(state) => state.limit(),
+            Self::Many(states) => states.iter().map(State::limit).min().unwrap_or(0),
+        }
     }
 
+    /// The earliest moment at which all could give `cost`.
+    #[inline]
+    pub(crate) fn earliest(&self, cost: u64) -> u64 {
+        match self {
+            Self::One(state) => state.earliest(cost),
+            Self::Many(states) => states.iter().map(|state| state.earliest(cost)).max().unwrap_or(0),
+        }
+    }
+
+    #[inline]
     pub(crate) fn take(&mut self, cost: u64, at: u64) {
-        self.all_mut().iter_mut().for_each(|state| state.take(cost, at));
+        match self {
+            Self::One(state) => state.take(cost, at),
+            Self::Many(states) => states.iter_mut().for_each(|state| state.take(cost, at)),
+        }
     }
 
     pub(crate) fn fresh_at(&self) -> u64 {
