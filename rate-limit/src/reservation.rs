@@ -1,0 +1,194 @@
+//! A reservation that gives itself back.
+
+use crate::{
+    clock::Clock,
+    decision::{Decision, ReserveError},
+    keyed::{KeyedLimiter, KeyedReserved},
+    limiter::Limiter,
+    reserved::Reserved,
+};
+use mainstay_core::Now;
+use std::{fmt, hash::Hash, ops::Deref, time::Duration};
+use tokio::time::{Instant, sleep_until};
+
+/// Units that were taken and are not used yet; dropped, they are given back.
+///
+/// Time is tokio's. `H` is whatever leads to the limiter, keyed or not: `&Limiter`, `Arc<Limiter>`, `&'static Limiter`.
+///
+/// What is given back is what would still be missing, see [`Limiter::give_back_at`]: never anything that later callers have
+/// used meanwhile.
+///
+/// ```
+/// use mainstay_rate_limit::{Limiter, Quota};
+/// use std::time::Duration;
+///
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let limiter = Limiter::new(Quota::per_second(10)?)?;
+///
+/// drop(limiter.reserve(4, Duration::ZERO)?);
+/// assert_eq!(limiter.peek().remaining, 10);
+///
+/// limiter.reserve(10, Duration::ZERO)?.spend();
+/// let later = limiter.reserve(4, Duration::from_secs(1))?;
+/// assert!(later.at().is_some(), "in 400 ms");
+/// later.turn().await;
+/// later.spend();
+/// assert_eq!(limiter.peek().remaining, 0);
+/// # Ok(())
+/// # }
+/// ```
+#[must_use = "a reservation that is dropped is given back"]
+#[clippy::has_significant_drop]
+pub struct Reservation<H: Deref<Target: Lender>> {
+    limiter: H,
+    /// `None` when it is spent.
+    reserved: Option<<H::Target as Lender>::Reserved>,
+    at: Option<Instant>,
+}
+
+/// A limiter to which reservations are given back: [`Limiter`] or [`KeyedLimiter`].
+pub trait Lender {
+    /// The plain token.
+    type Reserved;
+
+    /// How long the units are not to be used, counted from the reservation.
+    fn wait_of(reserved: &Self::Reserved) -> Duration;
+
+    /// The decision by which they were reserved.
+    fn decision_of(reserved: &Self::Reserved) -> Decision;
+
+    /// Gives back what was not used.
+    fn give_back(&self, reserved: Self::Reserved);
+}
+
+impl<H: Deref<Target = Limiter>> Reservation<H> {
+    /// Takes `cost` units at the earliest moment, if that is at most `wait_at_most` away, as [`Limiter::reserve_at`] says.
+    ///
+    /// [`Limiter::reserve`] does the same for a reference.
+    ///
+    /// # Errors
+    ///
+    /// If that moment is too far away, or if it never comes.
+    pub fn take(limiter: H, cost: u64, wait_at_most: Duration) -> Result<Self, ReserveError> {
+        Self::take_at(limiter, cost, wait_at_most, Clock)
+    }
+
+    pub(crate) fn take_at(limiter: H, cost: u64, wait_at_most: Duration, now: impl Now) -> Result<Self, ReserveError> {
+        let reserved = limiter.reserve_at(cost, wait_at_most, now)?;
+        Ok(Self::new(limiter, reserved))
+    }
+}
+
+impl<K: Hash + ?Sized, H: Deref<Target = KeyedLimiter<K>>> Reservation<H> {
+    /// Takes `cost` units of the key at the earliest moment, if that is at most `wait_at_most` away.
+    ///
+    /// [`KeyedLimiter::reserve`] does the same for a reference.
+    ///
+    /// # Errors
+    ///
+    /// If that moment is too far away, or if it never comes.
+    pub fn take_of_key(limiter: H, key: &K, cost: u64, wait_at_most: Duration) -> Result<Self, ReserveError> {
+        let reserved = limiter.reserve_at(key, cost, wait_at_most, Clock)?;
+        Ok(Self::new(limiter, reserved))
+    }
+}
+
+impl<H: Deref<Target: Lender>> Reservation<H> {
+    fn new(limiter: H, reserved: <H::Target as Lender>::Reserved) -> Self {
+        let wait = <H::Target as Lender>::wait_of(&reserved);
+        // Counted from now: whatever moment the limiter has taken as that of the reservation, it was not later.
+        let at = (!wait.is_zero()).then(|| after(wait));
+        Self { limiter, reserved: Some(reserved), at }
+    }
+
+    /// From when on the units may be used; `None` if they may be since they were reserved.
+    pub const fn at(&self) -> Option<Instant> {
+        self.at
+    }
+
+    /// The decision by which they were reserved: always allowed.
+    ///
+    /// # Panics
+    ///
+    /// Never: what is spent is gone.
+    pub fn decision(&self) -> Decision {
+        self.reserved
+            .as_ref()
+            .map(<H::Target as Lender>::decision_of)
+            .unwrap_or_else(|| unreachable!("it is not spent"))
+    }
+
+    /// Waits until the units may be used.
+    ///
+    /// # Cancel safety
+    ///
+    /// The reservation stays as it is.
+    ///
+    /// # Panics
+    ///
+    /// If it has to wait outside of a tokio runtime with a timer.
+    pub async fn turn(&self) {
+        if let Some(at) = self.at {
+            sleep_until(at).await;
+        }
+    }
+
+    /// Uses the units: nothing is given back any more.
+    pub fn spend(mut self) {
+        self.reserved = None;
+    }
+}
+
+impl<H: Deref<Target: Lender>> Drop for Reservation<H> {
+    fn drop(&mut self) {
+        if let Some(reserved) = self.reserved.take() {
+            self.limiter.give_back(reserved);
+        }
+    }
+}
+
+impl<H: Deref<Target: Lender>> fmt::Debug for Reservation<H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reservation").field("at", &self.at).finish_non_exhaustive()
+    }
+}
+
+impl Lender for Limiter {
+    type Reserved = Reserved;
+
+    fn wait_of(reserved: &Reserved) -> Duration {
+        reserved.wait()
+    }
+
+    fn decision_of(reserved: &Reserved) -> Decision {
+        reserved.decision()
+    }
+
+    fn give_back(&self, reserved: Reserved) {
+        self.give_back_at(reserved, Clock);
+    }
+}
+
+impl<K: Hash + ?Sized> Lender for KeyedLimiter<K> {
+    type Reserved = KeyedReserved;
+
+    fn wait_of(reserved: &KeyedReserved) -> Duration {
+        reserved.wait()
+    }
+
+    fn decision_of(reserved: &KeyedReserved) -> Decision {
+        reserved.decision()
+    }
+
+    fn give_back(&self, reserved: KeyedReserved) {
+        self.give_back_at(reserved, Clock);
+    }
+}
+
+/// So long from now; what a clock cannot tell is in thirty years.
+fn after(wait: Duration) -> Instant {
+    const THIRTY_YEARS: Duration = Duration::from_hours(30 * 365 * 24);
+    let now = Instant::now();
+    now.checked_add(wait).unwrap_or_else(|| now + THIRTY_YEARS)
+}
