@@ -15,6 +15,7 @@ mod governor;
 mod keyed;
 mod layer;
 mod limit;
+mod limit_by;
 mod limiter;
 #[cfg(all(test, mainstay_loom))]
 mod loom_tests;
@@ -45,6 +46,7 @@ pub use self::{
     keyed::{KeyedConfig, KeyedLimiter, KeyedReserved, KeyedSnapshot},
     layer::RateLimitLayer,
     limit::Limit,
+    limit_by::{LimitFuture, LimitLayer, LimitService},
     limiter::{Limiter, Snapshot},
     per_key::{
         ByRef, ByValue, KeyOf, KeyedRateLimit, KeyedRateLimitLayer, KeyedWaitingRateLimit, KeyedWaitingRateLimitLayer,

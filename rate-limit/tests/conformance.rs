@@ -172,3 +172,53 @@ conformance_suite!(
     .on_tokio()
     .profile(keyed_waits()),
 );
+
+mod anywhere {
+    use super::{lifted, per_second, profile, scarce};
+    use mainstay_conformance::{Request, Subject, conformance_suite};
+    use mainstay_rate_limit::{ByValue, CostTooLarge, Decision, KeyedLimiter, Limit, LimitLayer};
+    use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
+
+    /// Asked over a slow network.
+    #[derive(Clone)]
+    struct Remote(Arc<KeyedLimiter<u32>>);
+
+    impl Limit<u32> for Remote {
+        type Decide = Pin<Box<dyn Future<Output = Result<Decision, CostTooLarge>> + Send>>;
+
+        fn decide(&self, key: &u32, cost: u64) -> Self::Decide {
+            let (limiter, key) = (Arc::clone(&self.0), *key);
+            Box::pin(async move {
+                tokio::time::sleep(Duration::from_millis(500)).await;
+                limiter.check_cost(&key, cost)
+            })
+        }
+    }
+
+    fn limiter(quota: mainstay_rate_limit::Quota) -> Arc<KeyedLimiter<u32>> {
+        Arc::new(KeyedLimiter::new(quota).expect("the quota is valid"))
+    }
+
+    const fn key(request: &Request) -> u32 {
+        request.id() % 2
+    }
+
+    conformance_suite!(
+        at_once,
+        Subject::new("a limit behind the trait that answers at once", || {
+            lifted(LimitLayer::new("limit", ByValue::new(key), limiter(scarce())).expect("the name is valid"))
+        })
+        .on_tokio()
+        .profile(profile().may_refuse().future_overhead(256)),
+    );
+
+    conformance_suite!(
+        elsewhere,
+        Subject::new("a limit that is asked over a network", || {
+            let remote = Remote(limiter(per_second(2)));
+            lifted(LimitLayer::new("remote", ByValue::new(key), remote).expect("the name is valid"))
+        })
+        .on_tokio()
+        .profile(mainstay_conformance::Profile::pass_through().may_refuse().future_overhead(256)),
+    );
+}

@@ -1,0 +1,108 @@
+//! The layer over whatever decides: what it says, and what it holds meanwhile.
+
+use mainstay_core::{Error, Reason};
+use mainstay_rate_limit::{ByValue, CostTooLarge, Decision, KeyedLimiter, Limit, LimitLayer, Limiter, Quota};
+use std::{convert::Infallible, sync::Arc, time::Duration};
+use tokio::sync::{Semaphore, oneshot};
+use tokio_test::{assert_pending, assert_ready, task};
+use tower::{Layer, Service, ServiceExt, limit::ConcurrencyLimit, service_fn};
+
+type Answer = Result<u64, Error<Infallible>>;
+
+fn echo() -> impl Service<u64, Response = u64, Error = Error<Infallible>, Future = impl Future<Output = Answer>> + Clone
+{
+    service_fn(|request: u64| std::future::ready(Answer::Ok(request)))
+}
+
+fn key(_: &u64) {}
+
+/// Decides when it is told to.
+#[derive(Clone)]
+struct Told(Arc<std::sync::Mutex<Option<oneshot::Receiver<Decision>>>>);
+
+impl Limit<()> for Told {
+    type Decide = std::pin::Pin<Box<dyn Future<Output = Result<Decision, CostTooLarge>> + Send>>;
+
+    fn decide(&self, (): &(), _: u64) -> Self::Decide {
+        let told = self.0.lock().unwrap().take().unwrap();
+        Box::pin(async { Ok(told.await.unwrap()) })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn refusal_has_the_name_of_the_layer() {
+    let limiter = Arc::new(Limiter::new(Quota::per_second(10).unwrap()).unwrap());
+    let layer =
+        LimitLayer::new("store", ByValue::new(key), Arc::clone(&limiter)).unwrap().cost(|request: &u64| *request);
+    let service = layer.layer(echo());
+    assert_eq!(service.clone().oneshot(9).await, Ok(9));
+    let Err(Error::Refused(refused)) = service.clone().oneshot(2).await else { panic!("one too many") };
+    assert_eq!((refused.reason(), refused.by()), (Reason::RateLimited, "store"));
+    assert_eq!(refused.retry_after(), Some(Duration::from_millis(100)));
+    let Err(Error::Refused(refused)) = service.oneshot(11).await else { panic!("never") };
+    assert_eq!(refused.retry_after(), None);
+    assert!(LimitLayer::new("", ByValue::new(key), limiter).is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn readiness_is_kept_while_it_is_asked_and_free_before_the_answer_is_no() {
+    let limiter = Limiter::new(Quota::per_second(1).unwrap()).unwrap();
+    for allowed in [true, false] {
+        let decision = limiter.check();
+        assert_eq!(decision.allowed, allowed);
+        let slots = Arc::new(Semaphore::new(1));
+        let (tell, told) = oneshot::channel();
+        let told = Told(Arc::new(std::sync::Mutex::new(Some(told))));
+        let layer = LimitLayer::new("told", ByValue::new(key), told).unwrap();
+        let mut service = layer.layer(ConcurrencyLimit::with_semaphore(echo(), Arc::clone(&slots)));
+        let mut call = task::spawn(service.ready().await.unwrap().call(1));
+        assert_pending!(call.poll());
+        assert_eq!(slots.available_permits(), 0, "the call will need it");
+        tell.send(decision).unwrap();
+        assert!(call.is_woken());
+        assert_eq!(assert_ready!(call.poll()).is_ok(), allowed);
+        if !allowed {
+            assert_eq!(slots.available_permits(), 1);
+        }
+        drop(call);
+        assert_eq!(slots.available_permits(), 1, "and the one left behind holds nothing");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn call_that_is_dropped_while_it_is_asked_does_not_reach_the_service() {
+    let (_tell, told) = oneshot::channel();
+    let layer = LimitLayer::new("told", ByValue::new(key), Told(Arc::new(std::sync::Mutex::new(Some(told))))).unwrap();
+    let mut service = layer.layer(service_fn(|_: u64| -> std::future::Ready<Answer> { panic!("it was called") }));
+    let mut call = task::spawn(service.ready().await.unwrap().call(1));
+    assert_pending!(call.poll());
+}
+
+#[cfg(feature = "governor")]
+#[tokio::test]
+async fn limiters_of_governor_stand_behind_it() {
+    use mainstay_rate_limit::{Governed, GovernedKeys};
+    use std::num::NonZeroU32;
+    let quota = governor::Quota::per_hour(NonZeroU32::new(2).unwrap());
+
+    let all = Arc::new(Governed::new(governor::RateLimiter::direct(quota)));
+    let service = LimitLayer::new("governor", ByValue::new(key), all).unwrap().layer(echo());
+    for allowed in [true, true, false] {
+        assert_eq!(service.clone().oneshot(1).await.is_ok(), allowed);
+    }
+
+    let each = Arc::new(GovernedKeys::new(governor::RateLimiter::keyed(quota)));
+    let layer = LimitLayer::new("governor", ByValue::new(|request: &u64| *request), each).unwrap();
+    for (request, allowed) in [(1, true), (1, true), (1, false), (2, true)] {
+        assert_eq!(layer.layer(echo()).oneshot(request).await.is_ok(), allowed);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn limiters_of_this_crate_stand_behind_it_too() {
+    let limits = Arc::new(KeyedLimiter::<u64>::new(Quota::per_second(1).unwrap()).unwrap());
+    let layer = LimitLayer::new("keys", ByValue::new(|request: &u64| *request), limits).unwrap();
+    for (request, allowed) in [(1, true), (1, false), (2, true)] {
+        assert_eq!(layer.layer(echo()).oneshot(request).await.is_ok(), allowed);
+    }
+}
