@@ -113,10 +113,8 @@ impl<H: Deref<Target: Lender>> Reservation<H> {
     ///
     /// Never: what is spent is gone.
     pub fn decision(&self) -> Decision {
-        self.reserved
-            .as_ref()
-            .map(<H::Target as Lender>::decision_of)
-            .unwrap_or_else(|| unreachable!("it is not spent"))
+        let decision = <H::Target as Lender>::decision_of;
+        self.reserved.as_ref().map_or_else(|| unreachable!("it is not spent"), decision)
     }
 
     /// Waits until the units may be used.

@@ -14,7 +14,8 @@ fn echo() -> impl Service<u64, Response = u64, Error = Error<Infallible>, Future
     service_fn(|request: u64| std::future::ready(Answer::Ok(request)))
 }
 
-fn key(_: &u64) {}
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "a layer gives it a reference")]
+const fn key(_: &u64) {}
 
 /// Decides when it is told to.
 #[derive(Clone)]
