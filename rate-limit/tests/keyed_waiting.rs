@@ -28,6 +28,7 @@ type Key = fn(&u64) -> u64;
 type Limits = Arc<KeyedLimiter<u64>>;
 
 /// The last digit.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "a layer gives it a reference")]
 fn key(request: &u64) -> u64 {
     request % 10
 }
@@ -118,9 +119,11 @@ async fn cancelled_calls_lose_nothing() {
             waiting.push(task::spawn(called(&service, request).await));
         }
         if woken {
-            waiting.iter_mut().for_each(|call| assert_pending!(call.poll()));
+            for call in &mut waiting {
+                assert_pending!(call.poll());
+            }
             advance(300 * MILLI).await;
-            assert!(waiting.iter().all(|call| call.is_woken()));
+            assert!(waiting.iter().all(task::Spawn::is_woken));
         }
         drop(waiting);
         assert_eq!(limits.peek(&1).retry_after, if woken { Duration::ZERO } else { 100 * MILLI });

@@ -25,14 +25,22 @@ pub struct ByValue<F> {
 
 impl<F, Q: ?Sized> ByRef<F, Q> {
     /// A function from a request to the part that is its key.
-    pub const fn new(key: F) -> Self {
+    pub const fn new<Req>(key: F) -> Self
+    where
+        // So that a closure is one for all lifetimes.
+        F: Fn(&Req) -> &Q,
+    {
         Self { key, _of: PhantomData }
     }
 }
 
 impl<F> ByValue<F> {
     /// A function from a request to its key.
-    pub const fn new(key: F) -> Self {
+    pub const fn new<Req, K>(key: F) -> Self
+    where
+        // As above.
+        F: Fn(&Req) -> K,
+    {
         Self { key }
     }
 }
@@ -63,7 +71,7 @@ where
 
 impl<F: Clone, Q: ?Sized> Clone for ByRef<F, Q> {
     fn clone(&self) -> Self {
-        Self::new(self.key.clone())
+        Self { key: self.key.clone(), _of: PhantomData }
     }
 }
 
