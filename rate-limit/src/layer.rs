@@ -64,7 +64,7 @@ impl RateLimitLayer {
         F: Fn(&Req) -> &Q,
         H: Deref<Target = crate::KeyedLimiter<Q>>,
     {
-        KeyedRateLimitLayer::with_limiter(ByRef::new(key), limits)
+        KeyedRateLimitLayer::with_limiter(limits, ByRef::new(key))
     }
 
     /// A layer over limits per key, which is computed from the request.
@@ -75,7 +75,7 @@ impl RateLimitLayer {
         F: Fn(&Req) -> K,
         H: Deref<Target = crate::KeyedLimiter<K>>,
     {
-        KeyedRateLimitLayer::with_limiter(ByValue::new(key), limits)
+        KeyedRateLimitLayer::with_limiter(limits, ByValue::new(key))
     }
 }
 

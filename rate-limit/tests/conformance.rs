@@ -206,7 +206,7 @@ mod anywhere {
     conformance_suite!(
         at_once,
         Subject::new("a limit behind the trait that answers at once", || {
-            lifted(LimitLayer::new("limit", ByValue::new(key), limiter(scarce())).expect("the name is valid"))
+            lifted(LimitLayer::new("limit", limiter(scarce()), ByValue::new(key)).expect("the name is valid"))
         })
         .on_tokio()
         .profile(profile().may_refuse().future_overhead(256)),
@@ -216,7 +216,7 @@ mod anywhere {
         elsewhere,
         Subject::new("a limit that is asked over a network", || {
             let remote = Remote(limiter(per_second(2)));
-            lifted(LimitLayer::new("remote", ByValue::new(key), remote).expect("the name is valid"))
+            lifted(LimitLayer::new("remote", remote, ByValue::new(key)).expect("the name is valid"))
         })
         .on_tokio()
         .profile(mainstay_conformance::Profile::pass_through().may_refuse().future_overhead(256)),

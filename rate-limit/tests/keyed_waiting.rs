@@ -232,7 +232,7 @@ async fn service_that_fails_after_the_wait_costs_nothing() {
 #[tokio::test(start_paused = true)]
 async fn cost_is_that_of_the_request() {
     let limits = Arc::new(KeyedLimiter::<u64>::new(Quota::per_second(10).unwrap()).unwrap());
-    let layer = KeyedRateLimitLayer::with_limiter(ByValue::new(|_: &u64| 0), Arc::clone(&limits));
+    let layer = KeyedRateLimitLayer::with_limiter(Arc::clone(&limits), ByValue::new(|_: &u64| 0));
     let layer = layer.cost(|request: &u64| *request).wait_at_most(Duration::from_secs(5));
     let service = layer.layer(service_fn(async |request: u64| Ok::<_, Error<Infallible>>(request)));
     let start = Instant::now();

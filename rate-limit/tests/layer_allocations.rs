@@ -124,7 +124,7 @@ fn call_by_a_key_that_is_a_part_of_the_request_allocates_nothing() {
 fn limit_behind_the_trait_allocates_nothing_if_it_answers_at_once() {
     fn of(limit: impl Limit<u32> + Clone) -> (u64, u32) {
         let key = mainstay_rate_limit::ByValue::new(|request: &u32| *request);
-        allocations(LimitLayer::new("limit", key, limit).unwrap().layer(Leaf))
+        allocations(LimitLayer::new("limit", limit, key).unwrap().layer(Leaf))
     }
     assert_eq!(of(Arc::new(Limiter::new(Quota::per_hour(1).unwrap()).unwrap())), (0, 1));
     assert_eq!(of(Arc::new(KeyedLimiter::<u32>::new(Quota::per_hour(1).unwrap()).unwrap())), (0, 4));

@@ -2,7 +2,12 @@
 
 use mainstay_core::{Error, Reason};
 use mainstay_rate_limit::{ByValue, CostTooLarge, Decision, KeyedLimiter, Limit, LimitLayer, Limiter, Quota};
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::Duration,
+};
 use tokio::sync::{Semaphore, oneshot};
 use tokio_test::{assert_pending, assert_ready, task};
 use tower::{Layer, Service, ServiceExt, limit::ConcurrencyLimit, service_fn};
@@ -34,7 +39,7 @@ impl Limit<()> for Told {
 async fn refusal_has_the_name_of_the_layer() {
     let limiter = Arc::new(Limiter::new(Quota::per_second(10).unwrap()).unwrap());
     let layer =
-        LimitLayer::new("store", ByValue::new(key), Arc::clone(&limiter)).unwrap().cost(|request: &u64| *request);
+        LimitLayer::new("store", Arc::clone(&limiter), ByValue::new(key)).unwrap().cost(|request: &u64| *request);
     let service = layer.layer(echo());
     assert_eq!(service.clone().oneshot(9).await, Ok(9));
     let Err(Error::Refused(refused)) = service.clone().oneshot(2).await else { panic!("one too many") };
@@ -42,7 +47,7 @@ async fn refusal_has_the_name_of_the_layer() {
     assert_eq!(refused.retry_after(), Some(Duration::from_millis(100)));
     let Err(Error::Refused(refused)) = service.oneshot(11).await else { panic!("never") };
     assert_eq!(refused.retry_after(), None);
-    assert!(LimitLayer::new("", ByValue::new(key), limiter).is_err());
+    assert!(LimitLayer::new("", limiter, ByValue::new(key)).is_err());
 }
 
 #[tokio::test(start_paused = true)]
@@ -54,7 +59,7 @@ async fn readiness_is_kept_while_it_is_asked_and_free_before_the_answer_is_no() 
         let slots = Arc::new(Semaphore::new(1));
         let (tell, told) = oneshot::channel();
         let told = Told(Arc::new(std::sync::Mutex::new(Some(told))));
-        let layer = LimitLayer::new("told", ByValue::new(key), told).unwrap();
+        let layer = LimitLayer::new("told", told, ByValue::new(key)).unwrap();
         let mut service = layer.layer(ConcurrencyLimit::with_semaphore(echo(), Arc::clone(&slots)));
         let mut call = task::spawn(service.ready().await.unwrap().call(1));
         assert_pending!(call.poll());
@@ -73,10 +78,23 @@ async fn readiness_is_kept_while_it_is_asked_and_free_before_the_answer_is_no() 
 #[tokio::test(start_paused = true)]
 async fn call_that_is_dropped_while_it_is_asked_does_not_reach_the_service() {
     let (_tell, told) = oneshot::channel();
-    let layer = LimitLayer::new("told", ByValue::new(key), Told(Arc::new(std::sync::Mutex::new(Some(told))))).unwrap();
+    let layer = LimitLayer::new("told", Told(Arc::new(std::sync::Mutex::new(Some(told)))), ByValue::new(key)).unwrap();
     let mut service = layer.layer(service_fn(|_: u64| -> std::future::Ready<Answer> { panic!("it was called") }));
     let mut call = task::spawn(service.ready().await.unwrap().call(1));
     assert_pending!(call.poll());
+}
+
+#[tokio::test(start_paused = true)]
+async fn call_without_readiness_panics_and_asks_nobody() {
+    let limiter = Arc::new(Limiter::new(Quota::per_second(10).unwrap()).unwrap());
+    let layer = LimitLayer::new("store", Arc::clone(&limiter), ByValue::new(key)).unwrap();
+    let mut service = layer.layer(echo());
+    assert!(catch_unwind(AssertUnwindSafe(|| drop(service.call(1)))).is_err());
+    service.ready().await.unwrap();
+    let mut clone = service.clone();
+    assert!(catch_unwind(AssertUnwindSafe(|| drop(clone.call(1)))).is_err());
+    assert_eq!(limiter.peek().remaining, 10);
+    assert_eq!(service.call(1).await, Ok(1));
 }
 
 #[cfg(feature = "governor")]
@@ -87,13 +105,13 @@ async fn limiters_of_governor_stand_behind_it() {
     let quota = governor::Quota::per_hour(NonZeroU32::new(2).unwrap());
 
     let all = Arc::new(Governed::new(governor::RateLimiter::direct(quota)));
-    let service = LimitLayer::new("governor", ByValue::new(key), all).unwrap().layer(echo());
+    let service = LimitLayer::new("governor", all, ByValue::new(key)).unwrap().layer(echo());
     for allowed in [true, true, false] {
         assert_eq!(service.clone().oneshot(1).await.is_ok(), allowed);
     }
 
     let each = Arc::new(GovernedKeys::new(governor::RateLimiter::keyed(quota)));
-    let layer = LimitLayer::new("governor", ByValue::new(|request: &u64| *request), each).unwrap();
+    let layer = LimitLayer::new("governor", each, ByValue::new(|request: &u64| *request)).unwrap();
     for (request, allowed) in [(1, true), (1, true), (1, false), (2, true)] {
         assert_eq!(layer.layer(echo()).oneshot(request).await.is_ok(), allowed);
     }
@@ -102,7 +120,7 @@ async fn limiters_of_governor_stand_behind_it() {
 #[tokio::test(start_paused = true)]
 async fn limiters_of_this_crate_stand_behind_it_too() {
     let limits = Arc::new(KeyedLimiter::<u64>::new(Quota::per_second(1).unwrap()).unwrap());
-    let layer = LimitLayer::new("keys", ByValue::new(|request: &u64| *request), limits).unwrap();
+    let layer = LimitLayer::new("keys", limits, ByValue::new(|request: &u64| *request)).unwrap();
     for (request, allowed) in [(1, true), (1, false), (2, true)] {
         assert_eq!(layer.layer(echo()).oneshot(request).await.is_ok(), allowed);
     }

@@ -139,10 +139,12 @@ async fn call_without_readiness_panics_and_takes_nothing() {
     assert!(catch_unwind(AssertUnwindSafe(|| drop(plain.call(1)))).is_err());
     assert!(catch_unwind(AssertUnwindSafe(|| drop(keyed_service.call(1)))).is_err());
     assert_eq!((layer.handle().peek().remaining, keyed.handle().peek(&1).remaining), (10, 10));
-    // Not even when a clone is ready.
-    assert!(plain.poll_ready(&mut Context::from_waker(Waker::noop())).is_ready());
-    let mut clone = plain.clone();
-    assert!(catch_unwind(AssertUnwindSafe(|| drop(clone.call(1)))).is_err());
+    // Not even when the one that was cloned is ready.
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(plain.poll_ready(&mut cx).is_ready() && keyed_service.poll_ready(&mut cx).is_ready());
+    let (mut plain, mut keyed_service) = (plain.clone(), keyed_service.clone());
+    assert!(catch_unwind(AssertUnwindSafe(|| drop(plain.call(1)))).is_err());
+    assert!(catch_unwind(AssertUnwindSafe(|| drop(keyed_service.call(1)))).is_err());
 }
 
 #[tokio::test(start_paused = true)]

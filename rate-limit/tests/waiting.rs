@@ -232,6 +232,32 @@ async fn one_who_was_to_be_refused_is_admitted_if_there_is_a_unit_by_then() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_who_was_to_be_refused_does_not_go_back_to_waiting() {
+    let limiter = limiter();
+    assert!(limiter.check().allowed);
+    let mut impatient = service(&limiter, 50 * MILLI);
+    assert_ready_ok!(poll_once(&mut impatient));
+    advance(60 * MILLI).await;
+    assert_ready_ok!(poll_once(&mut impatient));
+    assert_eq!(limiter.snapshot().waiting, 0);
+    let Err(Error::Refused(refused)) = call(&mut impatient, 1) else { panic!("it is too early") };
+    assert_eq!(refused.retry_after(), Some(40 * MILLI));
+    // The next call may wait.
+    assert_pending!(poll_once(&mut impatient));
+}
+
+#[tokio::test(start_paused = true)]
+async fn same_service_waits_anew_for_each_call() {
+    let limiter = limiter();
+    let start = Instant::now();
+    let mut service = service(&limiter, Duration::MAX);
+    for request in 0..10 {
+        assert_eq!(service.ready().await.unwrap().call(request).await, Ok(request));
+        assert_eq!(start.elapsed(), request * 100 * MILLI);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn unit_is_reserved_only_when_the_inner_service_is_ready() {
     let limiter = limiter();
     let mut waiting = service(&limiter, Duration::MAX);

@@ -38,7 +38,7 @@ use tower_layer::Layer;
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), mainstay_core::InvalidConfig> {
 /// let store = Store(Arc::new(KeyedLimiter::new(Quota::per_minute(1)?)?));
-/// let layer = LimitLayer::new("clients", ByRef::new(|client: &String| client.as_str()), store)?;
+/// let layer = LimitLayer::new("clients", store, ByRef::new(|client: &String| client.as_str()))?;
 /// let shop = layer.layer(service_fn(async |client: String| Ok::<_, Error<Infallible>>(client)));
 ///
 /// assert!(shop.clone().oneshot("alice".to_owned()).await.is_ok());
@@ -64,7 +64,7 @@ impl<F, L> LimitLayer<F, L> {
     /// # Errors
     ///
     /// If the name is empty or has more than 128 bytes.
-    pub fn new(name: &str, key: F, limit: L) -> Result<Self, InvalidConfig> {
+    pub fn new(name: &str, limit: L, key: F) -> Result<Self, InvalidConfig> {
         if !(1..=128).contains(&name.len()) {
             return Err(InvalidConfig::new("name", name, "1 to 128 bytes"));
         }

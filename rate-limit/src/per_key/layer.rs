@@ -57,7 +57,7 @@ impl<F, Q: Hash + ?Sized> KeyedRateLimitLayer<ByRef<F, Q>, Arc<KeyedLimiter<Q>>>
     where
         F: Fn(&Req) -> &Q,
     {
-        Ok(Self::with_limiter(ByRef::new(key), Arc::new(KeyedLimiter::new(config)?)))
+        Ok(Self::with_limiter(Arc::new(KeyedLimiter::new(config)?), ByRef::new(key)))
     }
 }
 
@@ -71,13 +71,13 @@ impl<F, K: Hash> KeyedRateLimitLayer<ByValue<F>, Arc<KeyedLimiter<K>>> {
     where
         F: Fn(&Req) -> K,
     {
-        Ok(Self::with_limiter(ByValue::new(key), Arc::new(KeyedLimiter::new(config)?)))
+        Ok(Self::with_limiter(Arc::new(KeyedLimiter::new(config)?), ByValue::new(key)))
     }
 }
 
 impl<F, H> KeyedRateLimitLayer<F, H> {
     /// A layer over limits that exist already; `key` is a [`ByRef`] or a [`ByValue`].
-    pub const fn with_limiter(key: F, limiter: H) -> Self {
+    pub const fn with_limiter(limiter: H, key: F) -> Self {
         Self { key, limiter, cost: One }
     }
 
