@@ -2,7 +2,7 @@
 
 use futures_util::future::join_all;
 use mainstay_core::{Error, Reason};
-use mainstay_rate_limit::{Limiter, Quota, RateLimitLayer, WaitingRateLimit};
+use mainstay_rate_limit::{Config, Limiter, Quota, RateLimitLayer, WaitingRateLimit};
 use std::{
     convert::Infallible,
     future::{Ready, ready},
@@ -292,6 +292,9 @@ async fn error_or_panic_of_the_inner_readiness_gives_the_unit_back() {
     waiting.get_ref().panics.store(true, Ordering::Relaxed); // Relaxed: one thread.
     let polled = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| poll_once(&mut waiting)));
     assert!(polled.is_err());
+    let called = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(waiting.call(1))));
+    assert!(called.is_err(), "it is not ready any more");
+    drop(waiting);
     assert_eq!(limiter.peek().remaining, 1);
 }
 
@@ -355,6 +358,20 @@ async fn bound_holds_whoever_waits_and_leaves() {
     assert_eq!(limiter.snapshot().waiting, 0);
     advance(300 * MILLI).await;
     assert_eq!(limiter.peek().remaining, 3, "nothing is lost");
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_waits_in_shadow_mode() {
+    for wait in [Duration::ZERO, 50 * MILLI, Duration::MAX] {
+        let quota = Quota::per_second(10).unwrap().burst(1).unwrap();
+        let limiter = Arc::new(Limiter::new(Config::new(quota).shadow(true)).unwrap());
+        let mut shadowed = service(&limiter, wait);
+        for request in 0..5 {
+            assert_ready_ok!(poll_once(&mut shadowed));
+            assert_eq!(call(&mut shadowed, request), Ok(request));
+        }
+        assert_eq!(limiter.snapshot().refused, 4, "{wait:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

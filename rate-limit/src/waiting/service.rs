@@ -7,7 +7,7 @@ use std::{
     ops::Deref,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 use tokio::time::{Instant, Sleep, sleep_until};
@@ -43,18 +43,19 @@ pub struct WaitingRateLimit<S, H: Deref<Target = Limiter> = Arc<Limiter>> {
     inner: S,
     limiter: H,
     wait_at_most: Duration,
-    turn: Turn<H>,
+    told: Told,
+    /// Kept while the inner service is not ready.
+    reservation: Option<Reservation<H>>,
     /// Made at the first wait.
     timer: Option<Pin<Box<Sleep>>>,
 }
 
 /// What the next `call` was told.
-enum Turn<H: Deref<Target = Limiter>> {
-    Unready,
-    /// To come when it is its turn.
-    Wait(Reservation<H>),
-    /// To come, with a unit.
-    Come(Reservation<H>),
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Told {
+    Nothing,
+    /// To come, with what is reserved.
+    Come,
     /// To come and ask: it would have had to wait for too long.
     Ask,
 }
@@ -62,7 +63,7 @@ enum Turn<H: Deref<Target = Limiter>> {
 impl<S, H: Deref<Target = Limiter>> WaitingRateLimit<S, H> {
     /// Puts `limiter` around a service, whose callers wait for up to `wait_at_most`.
     pub const fn new(inner: S, limiter: H, wait_at_most: Duration) -> Self {
-        Self { inner, limiter, wait_at_most, turn: Turn::Unready, timer: None }
+        Self { inner, limiter, wait_at_most, told: Told::Nothing, reservation: None, timer: None }
     }
 
     /// The inner service.
@@ -100,72 +101,55 @@ where
     type Future = ResponseFuture<S::Future>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        // Given back if the inner service fails or panics.
-        let turn = mem::replace(&mut self.turn, Turn::Unready);
-        if self.inner.poll_ready(cx)?.is_pending() {
-            // The inner service will wake us. What we have of the limiter we keep.
-            self.turn = turn.not_yet();
-            return Poll::Pending;
+        let told = mem::replace(&mut self.told, Told::Nothing);
+        match self.inner.poll_ready(cx) {
+            Poll::Ready(Ok(())) => {}
+            // The inner service will wake us.
+            Poll::Pending => return Poll::Pending,
+            error @ Poll::Ready(Err(_)) => {
+                self.reservation = None;
+                return error;
+            }
         }
-        self.turn = match turn {
-            Turn::Unready => self.ask(self.wait_at_most),
-            // We have said ready before.
-            Turn::Ask => self.ask(Duration::ZERO),
-            Turn::Wait(_) | Turn::Come(_) => turn,
+        if self.reservation.is_none() {
+            // Who was told to come must not wait any more.
+            let wait_at_most = if told == Told::Ask { Duration::ZERO } else { self.wait_at_most };
+            self.reservation = self.reserve(wait_at_most);
+        }
+        let Some(reservation) = &self.reservation else {
+            self.told = Told::Ask;
+            return Poll::Ready(Ok(()));
         };
-        self.poll_turn(cx).map(Ok)
+        if let Some(at) = reservation.at() {
+            // Pending: the timer will wake us.
+            ready!(poll_timer(&mut self.timer, at, cx));
+        }
+        self.told = Told::Come;
+        Poll::Ready(Ok(()))
     }
 
     #[track_caller]
     fn call(&mut self, request: Req) -> Self::Future {
-        match mem::replace(&mut self.turn, Turn::Unready) {
-            Turn::Come(reservation) => reservation.spend(),
-            Turn::Ask => {
-                if let Err(refused) = admit(Ok(self.limiter.check()), self.limiter.name()) {
-                    return ResponseFuture::refused(refused);
-                }
-            }
-            Turn::Unready | Turn::Wait(_) => panic!("`call` needs a `poll_ready` that returned ready"),
+        let told = mem::replace(&mut self.told, Told::Nothing);
+        assert!(told != Told::Nothing, "`call` needs a `poll_ready` that returned ready");
+        if let Some(reservation) = self.reservation.take() {
+            reservation.spend();
+        } else if let Err(refused) = admit(Ok(self.limiter.check()), self.limiter.name()) {
+            return ResponseFuture::refused(refused);
         }
         ResponseFuture::admitted(self.inner.call(request))
     }
 }
 
 impl<S, H: Deref<Target = Limiter> + Clone> WaitingRateLimit<S, H> {
-    /// Asks for a unit that comes in time.
-    fn ask(&self, wait_at_most: Duration) -> Turn<H> {
+    /// A unit that comes in time.
+    fn reserve(&self, wait_at_most: Duration) -> Option<Reservation<H>> {
         let now = Clock.now();
         // A look first: what is refused is counted in `call`, and not here.
-        let seen = self.limiter.peek_at(now);
-        if seen.allowed || seen.retry_after <= wait_at_most {
-            let taken = Reservation::take_at(self.limiter.clone(), 1, wait_at_most, now);
-            return taken.map_or(Turn::Ask, Turn::Wait);
+        if self.limiter.peek_at(now).retry_after > wait_at_most {
+            return None;
         }
-        Turn::Ask
-    }
-
-    fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if let Turn::Wait(reservation) = &self.turn
-            && let Some(at) = reservation.at()
-            && poll_timer(&mut self.timer, at, cx).is_pending()
-        {
-            return Poll::Pending;
-        }
-        self.turn = match mem::replace(&mut self.turn, Turn::Unready) {
-            Turn::Wait(reservation) => Turn::Come(reservation),
-            turn => turn,
-        };
-        Poll::Ready(())
-    }
-}
-
-impl<H: Deref<Target = Limiter>> Turn<H> {
-    /// The same, when the inner service is not ready.
-    fn not_yet(self) -> Self {
-        match self {
-            Self::Wait(reservation) | Self::Come(reservation) => Self::Wait(reservation),
-            Self::Unready | Self::Ask => Self::Unready,
-        }
+        Reservation::take_at(self.limiter.clone(), 1, wait_at_most, now).ok()
     }
 }
 
@@ -190,18 +174,8 @@ impl<S: fmt::Debug, H: Deref<Target = Limiter>> fmt::Debug for WaitingRateLimit<
             .field("inner", &self.inner)
             .field("limiter", &*self.limiter)
             .field("wait_at_most", &self.wait_at_most)
-            .field("turn", &self.turn)
+            .field("told", &self.told)
+            .field("reservation", &self.reservation)
             .finish_non_exhaustive()
-    }
-}
-
-impl<H: Deref<Target = Limiter>> fmt::Debug for Turn<H> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unready => f.write_str("Unready"),
-            Self::Wait(reservation) => f.debug_tuple("Wait").field(reservation).finish(),
-            Self::Come(_) => f.write_str("Come"),
-            Self::Ask => f.write_str("Ask"),
-        }
     }
 }
