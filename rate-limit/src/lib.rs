@@ -12,6 +12,9 @@ mod decision;
 mod future;
 #[cfg(feature = "governor")]
 mod governor;
+#[cfg(feature = "http")]
+#[cfg_attr(docsrs, doc(cfg(feature = "http")))]
+pub mod http;
 mod keyed;
 mod layer;
 mod limit;
