@@ -95,6 +95,7 @@ mod retry_after;
 pub use self::{
     body::{End, Settle, SettleBody},
     classify::{ClassifyBody, HttpStatus, http_class},
+    protocol::Protocol,
     refusal::{Answer, EmptyBody, RefusalResponse, RefusalResponseFuture, RefusalResponseLayer},
     rejection::Rejection,
     retry_after::retry_after,

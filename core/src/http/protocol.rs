@@ -5,29 +5,44 @@ use super::grpc_rejection::is_grpc;
 use super::{Answer, Rejection};
 use http::{HeaderMap, Response};
 
-/// The protocol of one request.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Protocol {
+/// In which protocol a request wants to be answered, for layers that reject requests themselves.
+///
+/// ```
+/// use http::{HeaderMap, Response};
+/// use mainstay_core::{Reason, Refused, http::{EmptyBody, Protocol, Rejection}};
+///
+/// let rejection = Rejection::from(Refused::new(Reason::RateLimited, "visitors"));
+///
+/// let request = HeaderMap::new();
+/// let response: Response<String> = Protocol::of(&request).respond(&rejection, &EmptyBody);
+/// assert_eq!(response.status(), 429);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Protocol {
+    /// Plain HTTP: the status says it.
     Http,
+    /// gRPC: a status in trailers, in a response of status 200.
     #[cfg(feature = "grpc")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "grpc")))]
     Grpc,
 }
 
 impl Protocol {
-    /// The protocol of a request with these headers.
+    /// The protocol of a request with these headers: under the feature `grpc` by its content type, else always HTTP.
     #[cfg(feature = "grpc")]
-    pub(super) fn of(headers: &HeaderMap) -> Self {
+    pub fn of(headers: &HeaderMap) -> Self {
         if is_grpc(headers) { Self::Grpc } else { Self::Http }
     }
 
-    /// The protocol of every request.
+    /// The protocol of a request with these headers: under the feature `grpc` by its content type, else always HTTP.
     #[cfg(not(feature = "grpc"))]
-    pub(super) const fn of(_headers: &HeaderMap) -> Self {
+    pub const fn of(_headers: &HeaderMap) -> Self {
         Self::Http
     }
 
-    /// The response that says no.
-    pub(super) fn respond<B: Default>(self, rejection: &Rejection, answer: &impl Answer<B>) -> Response<B> {
+    /// The response that says no. `answer` completes one over HTTP, and does not touch one over gRPC.
+    pub fn respond<B: Default>(self, rejection: &Rejection, answer: &impl Answer<B>) -> Response<B> {
         match self {
             Self::Http => {
                 let mut response = rejection.response();
