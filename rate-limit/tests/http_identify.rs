@@ -3,7 +3,7 @@
 
 use http::{HeaderName, HeaderValue, Request};
 use mainstay_rate_limit::http::{
-    Bearer, ClientKey, Forwarded, ForwardedFor, Head, Header, Identify, Network, Peer, Subject, identify_fn,
+    Bearer, ClientId, ClientKey, Forwarded, ForwardedFor, Head, Header, Identify, Network, Peer, Subject, identify_fn,
 };
 use proptest::prelude::*;
 use std::{
@@ -400,4 +400,27 @@ proptest! {
         prop_assume!(of(one).address().is_ipv6() && of(other).address().is_ipv6());
         prop_assert_eq!(of(one) == of(other), flip >= bits.into());
     }
+}
+
+#[test]
+fn an_id_is_the_key_without_its_text() {
+    let keys = [
+        ClientKey::Subject(b"7"),
+        ClientKey::Subject(b"8"),
+        ClientKey::Credential(b"7"),
+        ClientKey::Header(b"7"),
+        ClientKey::Number(7),
+        ClientKey::Unknown,
+        key(Ipv4Addr::LOCALHOST.into()),
+    ];
+    for (place, one) in keys.iter().enumerate() {
+        for (other_place, other) in keys.iter().enumerate() {
+            assert_eq!(ClientId::from(*one) == ClientId::from(*other), place == other_place, "{one:?} {other:?}");
+        }
+    }
+    assert_eq!(format!("{:?}", ClientId::from(ClientKey::Credential(b"secret"))), "Credential(Digest(..))");
+    assert_eq!(
+        ClientId::from(key(Ipv4Addr::LOCALHOST.into())),
+        ClientId::Network(Network::of(Ipv4Addr::LOCALHOST.into(), 64))
+    );
 }

@@ -2,7 +2,7 @@
 
 use super::ClientKey;
 use http::{Extensions, HeaderMap, Method, Request, Uri};
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 /// All of a request but its body.
 #[derive(Clone, Copy)]
@@ -73,6 +73,12 @@ pub trait Identify {
         Self: Sized,
     {
         OrElse { first: self, second: other }
+    }
+}
+
+impl<I: Identify + ?Sized> Identify for Arc<I> {
+    fn identify<'a>(&self, head: Head<'a>) -> Option<ClientKey<'a>> {
+        (**self).identify(head)
     }
 }
 
