@@ -24,8 +24,8 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// | 1 | `203.0.113.9, unknown` | cannot be told |
 /// | 0 | anything | cannot be told |
 ///
-/// If the number is too high, clients choose their own address, and with it whose quota they use. If it is too low, all
-/// clients of a proxy share one quota.
+/// If the number is too high, clients choose their own address, and with it whose quota they use; so they do if they can reach
+/// the server around the proxies. If it is too low, all clients of a proxy share one quota.
 ///
 /// An address may have a port, which does not count, and an IPv6 address brackets. Of IPv6 the first 64 bits count; see
 /// [`Network`](super::Network).
