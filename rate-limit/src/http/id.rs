@@ -61,16 +61,16 @@ impl From<ClientKey<'_>> for ClientId {
     }
 }
 
-/// A text as 128 bits, by two secrets of this process: the same text is the same digest, and nobody outside can look for two
-/// texts of one digest.
+/// A text as 64 bits, by a secret of this process: the same text is the same digest, and nobody outside can look for two texts
+/// of one digest.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Digest([u64; 2]);
+pub struct Digest(u64);
 
 impl Digest {
     /// The digest of a text.
     pub fn of(text: &[u8]) -> Self {
-        static SECRETS: LazyLock<[RandomState; 2]> = LazyLock::new(Default::default);
-        Self(SECRETS.each_ref().map(|secret| secret.hash_one(text)))
+        static SECRET: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+        Self(SECRET.hash_one(text))
     }
 }
 
