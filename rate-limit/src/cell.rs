@@ -6,7 +6,6 @@ use crate::{
     quota::HORIZON,
     sync::{AtomicU64, Ordering},
 };
-use std::time::Duration;
 
 /// A token bucket as one atomic word.
 ///
@@ -55,16 +54,14 @@ impl Cell {
     #[inline]
     pub(crate) fn check(&self, cost: u64, now: u64) -> Option<Decision> {
         Some(match self.take(cost, now)? {
-            Ok(full_at) => self.allowed(full_at, now),
-            Err(full_at) => self.refused(full_at, cost, now),
+            Ok(full_at) => self.gcra.allowed(full_at, now),
+            Err(full_at) => self.gcra.refused(full_at, cost, now),
         })
     }
 
     /// What [`check`](Self::check) would answer.
     pub(crate) fn peek(&self, cost: u64, now: u64) -> Option<Decision> {
-        let full_at = self.load()?;
-        let is_possible = cost == 0 || self.gcra.earliest(full_at, cost) <= now;
-        Some(if is_possible { self.allowed(full_at, now) } else { self.refused(full_at, cost, now) })
+        self.load().map(|full_at| self.gcra.peek(full_at, cost, now))
     }
 
     /// Takes `cost` if that is possible now, so that it can be given back; `None` if it is not, or the cell is closed.
@@ -73,7 +70,7 @@ impl Cell {
         // one is safe, since then too many count as given back since.
         let given = self.given.load(Ordering::Acquire);
         let full_at = self.take(cost, now)?.ok()?;
-        Some((self.allowed(full_at, now), FromCell { full_at, given }))
+        Some((self.gcra.allowed(full_at, now), FromCell { full_at, given }))
     }
 
     /// Takes the word out, under the lock; `None` if it is out already.
@@ -116,29 +113,6 @@ impl Cell {
                 Err(CLOSED) => return None,
                 Err(present) => full_at = present,
             }
-        }
-    }
-
-    #[inline]
-    fn allowed(&self, full_at: u64, now: u64) -> Decision {
-        self.decision(true, full_at, now, 0)
-    }
-
-    #[inline]
-    fn refused(&self, full_at: u64, cost: u64, now: u64) -> Decision {
-        self.decision(false, full_at, now, self.gcra.earliest(full_at, cost).saturating_sub(now))
-    }
-
-    #[inline]
-    fn decision(&self, allowed: bool, full_at: u64, now: u64, retry_after: u64) -> Decision {
-        Decision {
-            allowed,
-            shadow: false,
-            rule: 0,
-            limit: self.gcra.burst(),
-            remaining: self.gcra.remaining(full_at, now),
-            retry_after: Duration::from_nanos(retry_after),
-            reset_after: Duration::from_nanos(full_at.saturating_sub(now)),
         }
     }
 }

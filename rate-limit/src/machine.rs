@@ -1,7 +1,7 @@
 //! One decision over all rules, and the queue of those who wait. No lock and no clock.
 
 use crate::{
-    algorithms::{Own, State, States},
+    algorithms::{Bucket, Own, State, States},
     config::MAX_RULES,
     decision::Decision,
     rule::Rule,
@@ -69,6 +69,11 @@ impl Machine {
             *state = State::new(first);
         }
         machine
+    }
+
+    /// One whose only rule is this bucket.
+    pub(crate) const fn of_bucket(bucket: Bucket, epoch: u64) -> Self {
+        Self { states: States::One(State::Bucket(bucket)), waiting: None, given: 0, epoch }
     }
 
     /// Makes room for all that the rules can ever hold, so that nothing is allocated later.

@@ -1,7 +1,11 @@
 //! The token bucket, kept as the moment at which it is full again: GCRA.
 
 use super::Own;
-use crate::quota::{HORIZON, Quota};
+use crate::{
+    decision::Decision,
+    quota::{HORIZON, Quota},
+};
+use std::time::Duration;
 
 /// The numbers of a token bucket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +59,74 @@ impl Gcra {
         if held < self.interval { 0 } else { held / self.interval }
     }
 
+    /// Takes `cost` if that is possible now: the answer, and when the bucket is full then.
+    #[inline]
+    pub(crate) const fn check(&self, full_at: u64, cost: u64, now: u64) -> (Decision, u64) {
+        if cost == 0 {
+            return (self.allowed(full_at, now), full_at);
+        }
+        if self.earliest(full_at, cost) > now {
+            return (self.refused(full_at, cost, now), full_at);
+        }
+        let after = self.after(full_at, cost, now);
+        (self.allowed(after, now), after)
+    }
+
+    /// What [`check`](Self::check) would answer.
+    pub(crate) const fn peek(&self, full_at: u64, cost: u64, now: u64) -> Decision {
+        if cost == 0 || self.earliest(full_at, cost) <= now {
+            self.allowed(full_at, now)
+        } else {
+            self.refused(full_at, cost, now)
+        }
+    }
+
+    #[inline]
+    pub(crate) const fn allowed(&self, full_at: u64, now: u64) -> Decision {
+        self.decision(true, full_at, now, 0)
+    }
+
+    #[inline]
+    pub(crate) const fn refused(&self, full_at: u64, cost: u64, now: u64) -> Decision {
+        self.decision(false, full_at, now, self.earliest(full_at, cost).saturating_sub(now))
+    }
+
+    #[inline]
+    const fn decision(&self, allowed: bool, full_at: u64, now: u64, retry_after: u64) -> Decision {
+        Decision {
+            allowed,
+            shadow: false,
+            rule: 0,
+            limit: self.burst,
+            remaining: self.remaining(full_at, now),
+            retry_after: Duration::from_nanos(retry_after),
+            reset_after: Duration::from_nanos(full_at.saturating_sub(now)),
+        }
+    }
+
+    /// When the bucket is full after units were put back; it does not get fuller than full.
+    pub(crate) const fn refund(&self, full_at: u64, units: u64) -> u64 {
+        full_at.saturating_sub(self.interval.saturating_mul(units))
+    }
+
+    /// The numbers of another quota, and when the bucket is full then; the units in the bucket stay, as many as fit in.
+    pub(crate) fn change(self, full_at: u64, quota: Quota, now: u64) -> (Self, u64) {
+        let new = Self::new(quota);
+        if self == new {
+            return (new, full_at);
+        }
+        let scale = |time: u64| u128::from(time) * u128::from(new.interval);
+        let missing = full_at.saturating_sub(now);
+        // Rounded so that there are never more.
+        let missing = match self.tolerance.checked_sub(missing) {
+            Some(held) => u128::from(new.tolerance).saturating_sub(scale(held) / u128::from(self.interval)),
+            // Less than nothing: reserved for those who wait.
+            None => u128::from(new.tolerance) + scale(missing - self.tolerance).div_ceil(u128::from(self.interval)),
+        };
+        let full_at = u64::try_from(missing).unwrap_or(2 * HORIZON).saturating_add(now).min(2 * HORIZON);
+        (new, full_at)
+    }
+
     /// How much earlier the bucket is full if `own` is taken out of its past.
     ///
     /// What has been refilled meanwhile is not given back: the bucket would have been full without it.
@@ -102,26 +174,11 @@ impl Bucket {
         self.full_at = self.full_at.saturating_sub(self.gcra.credit(own, now));
     }
 
-    /// Makes it full so much earlier; a bucket does not get fuller than full.
     pub(crate) const fn refund(&mut self, units: u64) {
-        self.full_at = self.full_at.saturating_sub(self.gcra.interval.saturating_mul(units));
+        self.full_at = self.gcra.refund(self.full_at, units);
     }
 
-    /// Takes another quota; the units in the bucket stay, as many as fit in.
     pub(crate) fn change(&mut self, quota: Quota, now: u64) {
-        let (old, new) = (self.gcra, Gcra::new(quota));
-        if old == new {
-            return;
-        }
-        let scale = |time: u64| u128::from(time) * u128::from(new.interval);
-        let missing = self.full_at.saturating_sub(now);
-        // Rounded so that there are never more.
-        let missing = match old.tolerance.checked_sub(missing) {
-            Some(held) => u128::from(new.tolerance).saturating_sub(scale(held) / u128::from(old.interval)),
-            // Less than nothing: reserved for those who wait.
-            None => u128::from(new.tolerance) + scale(missing - old.tolerance).div_ceil(u128::from(old.interval)),
-        };
-        self.gcra = new;
-        self.full_at = u64::try_from(missing).unwrap_or(2 * HORIZON).saturating_add(now).min(2 * HORIZON);
+        (self.gcra, self.full_at) = self.gcra.change(self.full_at, quota, now);
     }
 }

@@ -11,6 +11,9 @@ use std::hash::{BuildHasher, Hash, RandomState};
 pub(super) struct Id(u64);
 
 impl Id {
+    /// For a slot in which no key is.
+    pub(super) const NONE: Self = Self(0);
+
     #[inline]
     pub(super) fn new<K: Hash + ?Sized>(hasher: &RandomState, key: &K) -> Self {
         Self(hasher.hash_one(key))

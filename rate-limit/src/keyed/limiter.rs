@@ -169,11 +169,16 @@ impl<K: Hash + ?Sized> KeyedLimiter<K> {
     /// If it is more than can ever be taken at once.
     #[inline]
     pub fn check_cost_at(&self, key: &K, cost: u64, now: impl Now) -> Result<Decision, CostTooLarge> {
-        let (_, decision) = self.machine(key, now, |machine, now| {
-            check_cost(machine, cost)?;
-            Ok(machine.check(cost, now))
-        });
-        Ok(self.tell(decision?))
+        let (id, quota, now) = (Id::new(&self.hasher, key), self.quota_of(key), self.time(now));
+        let mut keys = self.shard(id).lock();
+        let now = keys.see(now);
+        let decision = keys.check(id, quota, cost, now);
+        drop(keys);
+        let decision = match decision {
+            Some(decision) => decision?,
+            None => self.check_overflow(cost, now)?,
+        };
+        Ok(self.tell(decision))
     }
 
     /// What [`check_at`](Self::check_at) would answer. It takes nothing, does not count as a refusal, and a key that is not
@@ -182,15 +187,9 @@ impl<K: Hash + ?Sized> KeyedLimiter<K> {
         let (id, quota, now) = (Id::new(&self.hasher, key), self.quota_of(key), self.time(now));
         let mut keys = self.shard(id).lock();
         let now = keys.see(now);
-        let is_full = keys.table().is_full();
-        let decision = match keys.find(id) {
-            Some(machine) => machine.peek(1, now),
-            None if is_full => {
-                drop(keys);
-                self.overflow(now, |machine, now| machine.peek(1, now))
-            }
-            None => keys.fresh(quota).peek(1, now),
-        };
+        let decision = keys.peek(id, quota, now);
+        drop(keys);
+        let decision = decision.unwrap_or_else(|| self.overflow(now, |machine, now| machine.peek(1, now)));
         self.unless_shadow(decision)
     }
 
@@ -233,10 +232,7 @@ impl<K: Hash + ?Sized> KeyedLimiter<K> {
         };
         let mut keys = self.shard(id).lock();
         let now = keys.see(now);
-        // If the key is not there any more, everything has come back by itself.
-        if let Some(machine) = keys.find(id) {
-            machine.give_back(taken, now);
-        }
+        keys.give_back(id, taken, now);
     }
 
     /// Gives back the `units` of the key that were taken last, as [`Limiter::refund_at`](crate::Limiter::refund_at) does; those
@@ -245,9 +241,7 @@ impl<K: Hash + ?Sized> KeyedLimiter<K> {
         let (id, now) = (Id::new(&self.hasher, key), self.time(now));
         let mut keys = self.shard(id).lock();
         let now = keys.see(now);
-        if let Some(machine) = keys.find(id) {
-            machine.refund(units, now);
-        }
+        keys.refund(id, units, now);
     }
 
     fn make(config: KeyedConfig, quota_of: Option<Arc<QuotaOf<K>>>, now: impl Now) -> Result<Self, InvalidConfig> {
@@ -271,22 +265,21 @@ impl<K: Hash + ?Sized> KeyedLimiter<K> {
         })
     }
 
+    #[inline]
     fn quota_of(&self, key: &K) -> Option<Quota> {
         self.quota_of.as_ref().map(|quota_of| quota_of(key))
     }
 
     /// Acts on the machine of a key, or on that of those without room. No foreign code runs under the lock.
-    #[inline]
     fn machine<R>(&self, key: &K, now: impl Now, act: impl FnOnce(&mut Machine, u64) -> R) -> (Option<Id>, R) {
         let (id, quota, now) = (Id::new(&self.hasher, key), self.quota_of(key), self.time(now));
         let mut keys = self.shard(id).lock();
         let now = keys.see(now);
-        if let Some(machine) = keys.get(id, quota, now) {
+        if let Some(machine) = keys.machine(id, quota, now) {
             return (Some(id), act(machine, now));
         }
         drop(keys);
-        // Relaxed: a count that nobody decides by.
-        self.overflowed.fetch_add(1, Ordering::Relaxed);
+        self.count_overflowed();
         (None, self.overflow(now, act))
     }
 }
@@ -359,6 +352,21 @@ impl<K: ?Sized> KeyedLimiter<K> {
         overflow.changes += 1;
         let (epoch, now) = (overflow.changes, overflow.seen.max(now));
         overflow.machine.change(&config.limit.rules, epoch, now);
+    }
+
+    /// Apart, so that the way of keys that are there stays short.
+    #[inline(never)]
+    fn check_overflow(&self, cost: u64, now: u64) -> Result<Decision, CostTooLarge> {
+        self.count_overflowed();
+        self.overflow(now, |machine, now| {
+            check_cost(machine, cost)?;
+            Ok(machine.check(cost, now))
+        })
+    }
+
+    fn count_overflowed(&self) {
+        // Relaxed: a count that nobody decides by.
+        self.overflowed.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Acts on the machine of those without room.

@@ -1,19 +1,34 @@
 //! A part of the keys, under one lock.
 
-use super::{id::Id, table::Table};
-use crate::{machine::Machine, quota::Quota, rule::Rule};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use super::{
+    id::Id,
+    table::{Kept, Table},
+};
+use crate::{
+    algorithms::{Bucket, Gcra},
+    decision::{CostTooLarge, Decision},
+    limiter::check_cost,
+    machine::{Machine, Taken},
+    quota::Quota,
+    rule::{Algorithm, Rule},
+};
+use std::{
+    mem,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 
 /// A part of the keys, under one lock.
 #[derive(Debug)]
 #[repr(align(128))] // Two lines: some processors fetch them in pairs.
 pub(super) struct Shard(Mutex<Keys>);
 
-/// The keys of a shard, and the one machine of those for which there is no room.
+/// The keys of a shard.
 #[derive(Debug)]
 pub(super) struct Keys {
     table: Table,
     rules: Vec<Rule>,
+    /// If there is one rule, and it is a token bucket. Then, and only then, keys may have buckets instead of machines.
+    gcra: Option<Gcra>,
     /// The latest moment that was seen here.
     seen: u64,
     /// For machines and changes of them, one each.
@@ -22,9 +37,11 @@ pub(super) struct Keys {
 
 impl Shard {
     pub(super) fn new(rules: &[Rule], max_keys: usize) -> Self {
-        Self(Mutex::new(Keys { table: Table::new(max_keys), rules: rules.to_vec(), seen: 0, epoch: 0 }))
+        let (table, rules, gcra) = (Table::new(max_keys), rules.to_vec(), gcra_of(rules));
+        Self(Mutex::new(Keys { table, rules, gcra, seen: 0, epoch: 0 }))
     }
 
+    #[inline]
     pub(super) fn lock(&self) -> MutexGuard<'_, Keys> {
         // Nothing foreign runs under the lock, so a panic there would be a bug of ours; other calls go on all the same.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -37,44 +54,152 @@ impl Keys {
     }
 
     /// The time, which does not go back.
+    #[inline]
     pub(super) fn see(&mut self, now: u64) -> u64 {
         self.seen = self.seen.max(now);
         self.seen
     }
 
-    /// The machine of a key, if it is there.
-    pub(super) fn find(&mut self, id: Id) -> Option<&mut Machine> {
-        self.table.find(id)
-    }
-
-    /// The machine of a key, made if there is room; with this quota in its first rule, if there is one for the key.
+    /// Takes `cost` of a key, which is made if there is room; with this quota in its first rule, if there is one for the key.
     #[inline]
-    pub(super) fn get(&mut self, id: Id, quota: Option<Quota>, now: u64) -> Option<&mut Machine> {
-        let first = quota.map(|quota| self.rules[0].with_quota(quota));
-        let Ok(slot) = self.table.search(id) else {
-            self.epoch += 1;
-            let (rules, epoch) = (&self.rules, self.epoch);
-            let slot = self.table.insert(id, || new(first, rules, epoch), now)?;
-            return self.table.at(slot);
-        };
-        let machine = self.table.at(slot)?;
-        if let Some(first) = first.filter(|first| !machine.begins_with(*first)) {
-            self.epoch += 1;
-            machine.change_first(first, self.epoch, now);
+    pub(super) fn check(
+        &mut self,
+        id: Id,
+        quota: Option<Quota>,
+        cost: u64,
+        now: u64,
+    ) -> Option<Result<Decision, CostTooLarge>> {
+        let slot = self.slot(id, quota, now)?;
+        if let Some(gcra) = self.gcra_for(quota)
+            && let Some(Kept::Bucket(full_at)) = self.table.at(slot)
+        {
+            let limit = gcra.burst();
+            if cost > limit {
+                return Some(Err(CostTooLarge { cost, limit }));
+            }
+            let (decision, after) = gcra.check(*full_at, cost, now);
+            *full_at = after;
+            return Some(Ok(decision));
         }
-        Some(machine)
+        Some(self.check_machine(slot, quota, cost, now))
     }
 
-    /// A machine as a new key would get.
-    pub(super) fn fresh(&self, quota: Option<Quota>) -> Machine {
-        new(quota.map(|quota| self.rules[0].with_quota(quota)), &self.rules, 0)
+    /// Apart, so that the way of one token bucket stays short.
+    #[inline(never)]
+    fn check_machine(
+        &mut self,
+        slot: usize,
+        quota: Option<Quota>,
+        cost: u64,
+        now: u64,
+    ) -> Result<Decision, CostTooLarge> {
+        let machine = self.machine_at(slot, quota, now);
+        check_cost(machine, cost)?;
+        Ok(machine.check(cost, now))
     }
 
+    /// What [`check`](Self::check) would answer for one unit.
+    pub(super) fn peek(&mut self, id: Id, quota: Option<Quota>, now: u64) -> Option<Decision> {
+        let (gcra, is_full) = (self.gcra, self.table.is_full());
+        match self.table.find(id) {
+            Some(Kept::Machine(machine)) => Some(machine.peek(1, now)),
+            Some(Kept::Bucket(full_at)) => gcra.map(|gcra| gcra.peek(*full_at, 1, now)),
+            None if is_full => None,
+            None => Some(new(self.first(quota), &self.rules, 0).peek(1, now)),
+        }
+    }
+
+    /// The machine of a key, as [`check`](Self::check) would find it.
+    pub(super) fn machine(&mut self, id: Id, quota: Option<Quota>, now: u64) -> Option<&mut Machine> {
+        let slot = self.slot(id, quota, now)?;
+        Some(self.machine_at(slot, quota, now))
+    }
+
+    /// Gives back what was taken from the machine of a key.
+    pub(super) fn give_back(&mut self, id: Id, taken: &Taken, now: u64) {
+        // If the machine is not there any more, everything has come back by itself.
+        if let Some(Kept::Machine(machine)) = self.table.find(id) {
+            machine.give_back(taken, now);
+        }
+    }
+
+    /// Gives back the units of a key that were taken last.
+    pub(super) fn refund(&mut self, id: Id, units: u64, now: u64) {
+        let gcra = self.gcra;
+        match self.table.find(id) {
+            Some(Kept::Machine(machine)) => machine.refund(units, now),
+            Some(Kept::Bucket(full_at)) => *full_at = gcra.map_or(*full_at, |gcra| gcra.refund(*full_at, units)),
+            None => {}
+        }
+    }
+
+    /// Takes other rules, for all keys.
     pub(super) fn change(&mut self, rules: &[Rule], now: u64) {
         self.rules = rules.to_vec();
         self.epoch += 1;
         let epoch = self.epoch;
+        if let Some(old) = mem::replace(&mut self.gcra, gcra_of(rules)) {
+            match rules {
+                [rule] if self.gcra.is_some() => {
+                    self.table.buckets_mut().for_each(|full_at| *full_at = old.change(*full_at, rule.quota(), now).1);
+                }
+                _ => self.table.make_machines(|full_at| Machine::of_bucket(Bucket::at(old, full_at), epoch)),
+            }
+        }
         self.table.machines_mut().for_each(|machine| machine.change(rules, epoch, now));
+    }
+
+    /// Where a key is, made if there is room.
+    #[inline]
+    fn slot(&mut self, id: Id, quota: Option<Quota>, now: u64) -> Option<usize> {
+        match self.table.search(id) {
+            Ok(slot) => Some(slot),
+            Err(_) => self.insert(id, quota, now),
+        }
+    }
+
+    #[inline(never)]
+    fn insert(&mut self, id: Id, quota: Option<Quota>, now: u64) -> Option<usize> {
+        let slot = self.table.insert(id, now)?;
+        if self.gcra_for(quota).is_none() {
+            self.epoch += 1;
+            let new = new(self.first(quota), &self.rules, self.epoch);
+            self.table.machine_at(slot, |_| new);
+        }
+        Some(slot)
+    }
+
+    /// The machine of a key, in place of its bucket if it had one; with this quota in its first rule.
+    fn machine_at(&mut self, slot: usize, quota: Option<Quota>, now: u64) -> &mut Machine {
+        let first = self.first(quota);
+        self.epoch += 1;
+        let (gcra, epoch) = (self.gcra, self.epoch);
+        let machine = self.table.machine_at(slot, |full_at| match gcra {
+            Some(gcra) => Machine::of_bucket(Bucket::at(gcra, full_at), epoch),
+            None => unreachable!("where there are buckets there is one token bucket"),
+        });
+        if let Some(first) = first.filter(|first| !machine.begins_with(*first)) {
+            machine.change_first(first, epoch, now);
+        }
+        machine
+    }
+
+    /// The numbers of the bucket of a key with this quota; `None` if it needs a machine.
+    #[inline]
+    fn gcra_for(&self, quota: Option<Quota>) -> Option<Gcra> {
+        self.gcra.filter(|gcra| quota.is_none_or(|quota| *gcra == Gcra::new(quota)))
+    }
+
+    /// The first rule of a key, if it has one of its own.
+    fn first(&self, quota: Option<Quota>) -> Option<Rule> {
+        quota.map(|quota| self.rules[0].with_quota(quota))
+    }
+}
+
+fn gcra_of(rules: &[Rule]) -> Option<Gcra> {
+    match rules {
+        [rule] if rule.algorithm() == Algorithm::TokenBucket => Some(Gcra::new(rule.quota())),
+        _ => None,
     }
 }
 

@@ -1,20 +1,25 @@
-//! The machines of many keys: a hash table of bounded size. No lock, no clock, and no code of the key.
+//! What is kept of many keys: a hash table of bounded size. No lock, no clock, and no code of the key.
 
 use super::id::Id;
-use crate::machine::Machine;
+use crate::{machine::Machine, quota::HORIZON};
 
 /// How many slots the hand passes for one new key.
 const LOOKS: usize = 8;
 
-/// The machines of many keys.
+/// What is kept of many keys.
+///
+/// Most keys have one token bucket and nobody who has reserved: of those a slot holds all there is. The machines of the others
+/// are apart, so that the slots stay small and a search meets few lines of memory.
 ///
 /// # Invariants
 ///
 /// 1. Between the place of an id and the slot where it is, no slot is empty.
 /// 2. A quarter of the slots is empty, so every search ends soon.
+/// 3. Each machine has one slot that leads to it, and knows the id of that.
 #[derive(Debug)]
 pub(super) struct Table {
-    slots: Vec<Option<Slot>>,
+    slots: Vec<Slot>,
+    machines: Vec<(Id, Machine)>,
     keys: usize,
     max_keys: usize,
     /// The slot that is looked at next.
@@ -22,15 +27,47 @@ pub(super) struct Table {
     evicted: u64,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Slot {
     id: Id,
-    machine: Machine,
+    word: Word,
+}
+
+/// A key in one word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Word(u64);
+
+/// What is kept of a key.
+#[derive(Debug)]
+pub(super) enum Kept<'a> {
+    /// When its token bucket is full again.
+    Bucket(&'a mut u64),
+    Machine(&'a mut Machine),
+}
+
+impl Word {
+    const EMPTY: Self = Self(u64::MAX);
+    /// A word up to this one is the moment at which a bucket is full, and no moment is later.
+    const LAST: u64 = 2 * HORIZON;
+
+    const fn machine(index: usize) -> Self {
+        Self(Self::LAST + 1 + index as u64)
+    }
+
+    const fn is_bucket(self) -> bool {
+        self.0 <= Self::LAST
+    }
+
+    /// Which machine it leads to. Above all indices if it is that of a bucket, or empty.
+    #[inline]
+    fn index(self) -> usize {
+        usize::try_from(self.0.wrapping_sub(Self::LAST + 1)).unwrap_or(usize::MAX)
+    }
 }
 
 impl Table {
     pub(super) const fn new(max_keys: usize) -> Self {
-        Self { slots: Vec::new(), keys: 0, max_keys, hand: 0, evicted: 0 }
+        Self { slots: Vec::new(), machines: Vec::new(), keys: 0, max_keys, hand: 0, evicted: 0 }
     }
 
     pub(super) const fn keys(&self) -> usize {
@@ -46,18 +83,22 @@ impl Table {
     }
 
     #[inline]
-    pub(super) fn find(&mut self, id: Id) -> Option<&mut Machine> {
+    pub(super) fn find(&mut self, id: Id) -> Option<Kept<'_>> {
         let slot = self.search(id).ok()?;
         self.at(slot)
     }
 
     #[inline]
-    pub(super) fn at(&mut self, slot: usize) -> Option<&mut Machine> {
-        self.slots[slot].as_mut().map(|slot| &mut slot.machine)
+    pub(super) fn at(&mut self, slot: usize) -> Option<Kept<'_>> {
+        let word = &mut self.slots[slot].word;
+        if word.is_bucket() {
+            return Some(Kept::Bucket(&mut word.0));
+        }
+        self.machines.get_mut(word.index()).map(|(_, machine)| Kept::Machine(machine))
     }
 
-    /// Adds a key that is not there, if there is room for it or can be made. Answers where it is.
-    pub(super) fn insert(&mut self, id: Id, machine: impl FnOnce() -> Machine, now: u64) -> Option<usize> {
+    /// Adds a key that is not there, with a full bucket, if there is room for it or can be made. Answers where it is.
+    pub(super) fn insert(&mut self, id: Id, now: u64) -> Option<usize> {
         self.move_hand(now);
         if self.is_full() {
             return None;
@@ -65,12 +106,40 @@ impl Table {
         self.grow();
         let slot = self.search(id).err()?;
         self.keys += 1;
-        self.slots[slot] = Some(Slot { id, machine: machine() });
+        self.slots[slot] = Slot { id, word: Word(0) };
         Some(slot)
     }
 
+    /// Puts a machine in the place of the bucket of a key, which is made of when that is full; there may be a machine already.
+    pub(super) fn machine_at(&mut self, slot: usize, make: impl FnOnce(u64) -> Machine) -> &mut Machine {
+        let Slot { id, word } = &mut self.slots[slot];
+        let index = if word.is_bucket() {
+            let index = self.machines.len();
+            self.machines.push((*id, make(word.0)));
+            *word = Word::machine(index);
+            index
+        } else {
+            word.index()
+        };
+        &mut self.machines[index].1
+    }
+
+    /// Puts machines in the places of all buckets.
+    pub(super) fn make_machines(&mut self, mut make: impl FnMut(u64) -> Machine) {
+        for slot in 0..self.slots.len() {
+            if self.slots[slot].word.is_bucket() {
+                self.machine_at(slot, &mut make);
+            }
+        }
+    }
+
+    /// When each of the buckets is full again.
+    pub(super) fn buckets_mut(&mut self) -> impl Iterator<Item = &mut u64> {
+        self.slots.iter_mut().filter(|slot| slot.word.is_bucket()).map(|slot| &mut slot.word.0)
+    }
+
     pub(super) fn machines_mut(&mut self) -> impl Iterator<Item = &mut Machine> {
-        self.slots.iter_mut().flatten().map(|slot| &mut slot.machine)
+        self.machines.iter_mut().map(|(_, machine)| machine)
     }
 
     /// Where the id is, or the empty slot where it would be.
@@ -82,14 +151,18 @@ impl Table {
         }
         let mut slot = id.place(size);
         loop {
-            match &self.slots[slot] {
-                None => return Err(slot),
-                Some(found) if found.id == id => return Ok(slot),
-                Some(_) => slot = self.next(slot),
+            let found = self.slots[slot];
+            if found.word == Word::EMPTY {
+                return Err(slot);
             }
+            if found.id == id {
+                return Ok(slot);
+            }
+            slot = self.next(slot);
         }
     }
 
+    #[inline]
     const fn next(&self, slot: usize) -> usize {
         if slot + 1 == self.slots.len() { 0 } else { slot + 1 }
     }
@@ -97,7 +170,7 @@ impl Table {
     /// Looks at the next few slots, and takes out the keys of which nothing is remembered that matters.
     fn move_hand(&mut self, now: u64) {
         for _ in 0..LOOKS.min(self.slots.len()) {
-            if self.slots[self.hand].as_ref().is_some_and(|slot| slot.machine.fresh_at() <= now) {
+            if self.fresh_at(self.slots[self.hand].word).is_some_and(|fresh_at| fresh_at <= now) {
                 // Another one may move to this slot, so the hand stays.
                 self.remove(self.hand);
                 self.evicted += 1;
@@ -107,19 +180,43 @@ impl Table {
         }
     }
 
+    /// From when on it is as if nothing had been taken.
+    fn fresh_at(&self, word: Word) -> Option<u64> {
+        if word.is_bucket() {
+            return Some(word.0);
+        }
+        self.machines.get(word.index()).map(|(_, machine)| machine.fresh_at())
+    }
+
     /// Empties a slot, and moves those behind it which would not be found any more.
     fn remove(&mut self, mut empty: usize) {
-        self.slots[empty] = None;
+        let removed = self.slots[empty].word;
+        self.slots[empty].word = Word::EMPTY;
         self.keys -= 1;
         let mut slot = self.next(empty);
-        while let Some(found) = &self.slots[slot] {
-            let place = found.id.place(self.slots.len());
+        while self.slots[slot].word != Word::EMPTY {
+            let place = self.slots[slot].id.place(self.slots.len());
             // On the way from its place to where it is, does it pass the empty slot?
             if self.distance(place, slot) >= self.distance(empty, slot) {
                 self.slots.swap(empty, slot);
                 empty = slot;
             }
             slot = self.next(slot);
+        }
+        self.forget(removed);
+    }
+
+    /// Takes out the machine of a key that was removed, and moves the last one to its place.
+    fn forget(&mut self, removed: Word) {
+        let index = removed.index();
+        if index >= self.machines.len() {
+            return;
+        }
+        self.machines.swap_remove(index);
+        if let Some(&(moved, _)) = self.machines.get(index)
+            && let Ok(slot) = self.search(moved)
+        {
+            self.slots[slot].word = Word::machine(index);
         }
     }
 
@@ -135,13 +232,12 @@ impl Table {
         }
         let most = (self.max_keys * 4).div_ceil(3) + 1;
         let size = (self.slots.len() * 2).clamp(LOOKS, most.max(LOOKS));
-        let mut slots = Vec::new();
-        slots.resize_with(size, || None);
-        let old = std::mem::replace(&mut self.slots, slots);
+        let empty = Slot { id: Id::NONE, word: Word::EMPTY };
+        let old = std::mem::replace(&mut self.slots, vec![empty; size]);
         self.hand = 0;
-        for slot in old.into_iter().flatten() {
+        for slot in old.into_iter().filter(|slot| slot.word != Word::EMPTY) {
             if let Err(empty) = self.search(slot.id) {
-                self.slots[empty] = Some(slot);
+                self.slots[empty] = slot;
             }
         }
     }
@@ -153,18 +249,44 @@ mod tests {
     use crate::{Quota, Rule};
     use std::{collections::HashMap, hash::RandomState};
 
-    fn machine(epoch: u64) -> Machine {
-        Machine::new(&[Rule::token_bucket(Quota::per_second(1).unwrap())], epoch)
+    /// One unit per second.
+    fn machine() -> Machine {
+        Machine::new(&[Rule::token_bucket(Quota::per_second(1).unwrap())], 0)
     }
 
-    fn is_sound(table: &Table) {
-        assert_eq!(table.slots.iter().flatten().count(), table.keys);
-        assert!(table.keys <= table.max_keys);
-        for (position, slot) in table.slots.iter().enumerate() {
-            if let Some(slot) = slot {
-                assert_eq!(table.search(slot.id), Ok(position), "each key is found where it is");
-            }
+    /// Adds a key whose limit is full again then, kept in the one way or the other.
+    fn add(table: &mut Table, id: Id, until: u64, in_machine: bool, now: u64) -> bool {
+        let Some(slot) = table.insert(id, now) else { return false };
+        if in_machine {
+            let _ = table.machine_at(slot, |_| machine()).reserve_until(1, until.saturating_sub(SECOND), u64::MAX);
+        } else if let Some(Kept::Bucket(full_at)) = table.at(slot) {
+            *full_at = until;
         }
+        true
+    }
+
+    const SECOND: u64 = 1_000_000_000;
+
+    fn is_sound(table: &Table) {
+        let kept = || table.slots.iter().enumerate().filter(|(_, slot)| slot.word != Word::EMPTY);
+        assert_eq!(kept().count(), table.keys);
+        assert!(table.keys <= table.max_keys);
+        for (position, slot) in kept() {
+            assert_eq!(table.search(slot.id), Ok(position), "each key is found where it is");
+        }
+        let led_to = kept().filter(|(_, slot)| !slot.word.is_bucket());
+        let ids: HashMap<usize, Id> = led_to.map(|(_, slot)| (slot.word.index(), slot.id)).collect();
+        assert_eq!(ids.len(), table.machines.len());
+        for (index, (id, _)) in table.machines.iter().enumerate() {
+            assert_eq!(ids[&index], *id, "each machine is that of the key which leads to it");
+        }
+    }
+
+    fn fresh_at(table: &mut Table, id: Id) -> Option<u64> {
+        table.find(id).map(|kept| match kept {
+            Kept::Bucket(full_at) => *full_at,
+            Kept::Machine(machine) => machine.fresh_at(),
+        })
     }
 
     #[test]
@@ -174,23 +296,17 @@ mod tests {
             let mut table = Table::new(max_keys);
             // When each key is full again.
             let mut model: HashMap<u32, u64> = HashMap::new();
-            for now in 0_u64..2_000 {
+            for now in SECOND..SECOND + 2_000 {
                 let key = u32::try_from(now * 7_919 % 251).unwrap();
                 let id = Id::new(&hasher, &key);
-                if table.find(id).is_none() {
-                    let Some(slot) = table.insert(id, || machine(0), now) else { continue };
-                    let new = table.at(slot).unwrap();
-                    let until = now + 1 + u64::from(key % 50);
-                    // One unit takes a second, so it was taken that long ago.
-                    let _ = new.reserve_until(1, until.saturating_sub(1_000_000_000), u64::MAX);
-                    let until = new.fresh_at();
+                let until = now + 1 + u64::from(key % 50);
+                if table.find(id).is_none() && add(&mut table, id, until, key % 3 == 0, now) {
                     model.insert(key, until);
                 }
                 is_sound(&table);
-                for (key, until) in &model {
-                    if *until > now {
-                        assert!(table.find(Id::new(&hasher, key)).is_some(), "what matters is not evicted");
-                    }
+                for (key, until) in model.iter().filter(|(_, until)| **until > now) {
+                    let found = fresh_at(&mut table, Id::new(&hasher, key));
+                    assert_eq!(found, Some(*until), "what matters is not evicted");
                 }
             }
             assert!(table.keys() >= 1);
@@ -200,24 +316,19 @@ mod tests {
     #[test]
     fn hand_evicts_what_is_fresh_again_and_nothing_else() {
         let hasher = RandomState::new();
+        let id = |key: u32| Id::new(&hasher, &key);
         let mut table = Table::new(64);
-        for key in 0_u32..64 {
-            let slot = table.insert(Id::new(&hasher, &key), || machine(0), 0).unwrap();
-            let new = table.at(slot).unwrap();
+        for key in 0..64 {
             // Even ones are full again after a second, odd ones after two.
-            for _ in 0..=key % 2 {
-                let _ = new.reserve_until(1, 0, u64::MAX);
-            }
+            assert!(add(&mut table, id(key), SECOND * u64::from(1 + key % 2), key % 3 == 0, 0));
         }
-        assert!(table.insert(Id::new(&hasher, &64_u32), || machine(0), 999_999_999).is_none(), "there is no room");
+        assert!(table.insert(id(64), SECOND - 1).is_none(), "there is no room");
         let mut added = 0;
-        for key in 64_u32..1_000 {
-            let Some(slot) = table.insert(Id::new(&hasher, &key), || machine(0), 1_000_000_000) else { continue };
-            let _ = table.at(slot).unwrap().reserve_until(1, 1_000_000_000, u64::MAX);
-            added += 1;
+        for key in 64..1_000 {
+            added += u32::from(add(&mut table, id(key), 2 * SECOND, key % 3 == 0, SECOND));
             is_sound(&table);
         }
         assert_eq!((added, table.evicted()), (32, 32));
-        assert!((0..64).filter(|key| key % 2 == 1).all(|key: u32| table.find(Id::new(&hasher, &key)).is_some()));
+        assert!((0..64).filter(|key| key % 2 == 1).all(|key| table.find(id(key)).is_some()));
     }
 }
