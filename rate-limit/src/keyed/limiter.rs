@@ -30,16 +30,17 @@ use std::{
 ///
 /// # Bound
 ///
-/// There are never more than [`max_keys`](KeyedConfig::max_keys) keys. For each new key a hand looks at eight slots, and takes
-/// out keys of which nothing matters any more: from which all that was taken has come back. No decision changes by that. When
-/// there is no room all the same, the new key shares *one* limit with all others that find none, as if they were one key. So
+/// There are never more than [`max_keys`](KeyedConfig::max_keys) keys. When a new key finds no room, or would need more memory, a
+/// hand looks at eight slots, and takes out keys of which nothing matters any more: from which all that was taken has come
+/// back. No decision changes by that. When there is no room all the same, the new key shares *one* limit with all others that find none, as if they were one key. So
 /// those who make up keys can neither reset a limit, their own included, nor shut out the keys that are there; new honest keys
 /// share with them until there is room.
 ///
 /// Keys are spread over shards, each with its part of `max_keys`, and some shards are full a little earlier than others.
 ///
-/// A key takes some 120 bytes, and half as much again while its shard grows. Further rules take 48 each, and a sliding log up to
-/// 16 for each unit.
+/// A key with one token bucket takes 22 bytes, and up to twice that while there is room for more. One that has reserved, has a
+/// quota of its own or other rules takes some 100, and up to twice that in the same way. Further rules take 48 each, and a
+/// sliding log up to 16 for each unit.
 ///
 /// # Examples
 ///

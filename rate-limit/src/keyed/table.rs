@@ -99,11 +99,16 @@ impl Table {
 
     /// Adds a key that is not there, with a full bucket, if there is room for it or can be made. Answers where it is.
     pub(super) fn insert(&mut self, id: Id, now: u64) -> Option<usize> {
-        self.move_hand(now);
+        // Not before it is needed: a key that is evicted and comes back has to be made again.
+        if self.is_full() || self.is_tight() {
+            self.move_hand(now);
+        }
         if self.is_full() {
             return None;
         }
-        self.grow();
+        if self.is_tight() {
+            self.grow();
+        }
         let slot = self.search(id).err()?;
         self.keys += 1;
         self.slots[slot] = Slot { id, word: Word(0) };
@@ -225,11 +230,13 @@ impl Table {
         if to >= from { to - from } else { to + self.slots.len() - from }
     }
 
-    /// Makes room for one more key.
+    /// Whether one more key needs more slots.
+    const fn is_tight(&self) -> bool {
+        (self.keys + 1) * 4 > self.slots.len() * 3
+    }
+
+    /// Makes room for more keys.
     fn grow(&mut self) {
-        if (self.keys + 1) * 4 <= self.slots.len() * 3 {
-            return;
-        }
         let most = (self.max_keys * 4).div_ceil(3) + 1;
         let size = (self.slots.len() * 2).clamp(LOOKS, most.max(LOOKS));
         let empty = Slot { id: Id::NONE, word: Word::EMPTY };
