@@ -1,6 +1,6 @@
 //! Limits per key, and what those who make up keys can do.
 
-use mainstay_rate_limit::{KeyedConfig, KeyedLimiter, Quota, Rule};
+use mainstay_rate_limit::{Config, KeyedConfig, KeyedLimiter, Quota, Rule};
 use std::{
     collections::HashMap,
     time::{Duration, Instant},
@@ -177,4 +177,39 @@ fn live_change_goes_to_all_keys_and_to_those_that_share() {
     }
     let error = limiter.reconfigure_at(KeyedConfig::new(per_second(4)).max_keys(3), now).unwrap_err();
     assert_eq!(error.field(), "max_keys");
+}
+
+#[test]
+fn live_change_to_another_algorithm_and_back_starts_fresh() {
+    let now = start();
+    let (bucket, window) = (Rule::token_bucket(per_second(2)), Rule::fixed_window(per_second(3)));
+    let limiter = limiter::<u64>(KeyedConfig::new(bucket), now);
+    let change = |rules: Vec<Rule>| limiter.reconfigure_at(KeyedConfig::new(Config::from(rules)), now).unwrap();
+    assert_eq!(limiter.check_at(&0, now).remaining, 1);
+    // Of the two rules the bucket is the one that was there.
+    change(vec![bucket, window]);
+    assert_eq!((limiter.check_at(&0, now).remaining, limiter.check_at(&1, now).remaining), (0, 1));
+    change(vec![window]);
+    assert_eq!([0, 1, 2].map(|key| limiter.check_at(&key, now).remaining), [2, 2, 2]);
+    change(vec![bucket]);
+    assert_eq!([0, 1, 2, 3].map(|key| limiter.check_at(&key, now).remaining), [1, 1, 1, 1]);
+    change(vec![Rule::token_bucket(per_second(4))]);
+    assert_eq!([0, 3].map(|key| limiter.check_at(&key, now).remaining), [0, 0]);
+    assert_eq!(limiter.check_at(&4, now).remaining, 3);
+}
+
+#[test]
+fn key_that_has_reserved_decides_as_one_that_has_not() {
+    let now = start();
+    let limiter = limiter::<u64>(per_second(4), now);
+    for at in (0..40).map(|step| now + step * 100 * MILLI) {
+        let reserved = limiter.reserve_at(&0, 1, Duration::ZERO, at).ok().map(|reserved| reserved.decision());
+        let checked = Some(limiter.check_at(&1, at)).filter(|decision| decision.allowed);
+        assert_eq!(reserved, checked);
+        limiter.refund_at(&0, 1, at);
+        limiter.refund_at(&1, 1, at);
+        assert_eq!(limiter.check_cost_at(&0, 2, at), limiter.check_cost_at(&1, 2, at));
+        assert_eq!(limiter.peek_at(&0, at), limiter.peek_at(&1, at));
+        assert_eq!(limiter.check_cost_at(&0, 5, at), limiter.check_cost_at(&1, 5, at));
+    }
 }
