@@ -34,8 +34,7 @@ impl Limiter {
     ///
     /// # Cancel safety
     ///
-    /// Dropped before it is ready, it leaves the queue and gives the units back; those behind keep their moments. Those who come
-    /// later use what it has left.
+    /// Dropped before it is ready, it leaves the queue and gives the units back; those behind come sooner.
     ///
     /// # Panics
     ///
@@ -130,7 +129,7 @@ impl<K: Hash + ?Sized> KeyedLimiter<K> {
     ///
     /// # Cancel safety
     ///
-    /// Dropped before it is ready, it leaves the queue and gives the units back; those behind keep their moments.
+    /// Dropped before it is ready, it leaves the queue and gives the units back; those behind come sooner.
     ///
     /// # Panics
     ///

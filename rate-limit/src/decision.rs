@@ -22,7 +22,7 @@ pub struct Decision {
     /// How many units could be taken at once after this decision.
     pub remaining: u64,
     /// The exact time after which the same question is answered by yes, if nobody takes anything meanwhile; zero if it is
-    /// allowed, but not in shadow mode.
+    /// allowed, but not in shadow mode. [`Duration::MAX`] if it never is, since there are never as many units.
     pub retry_after: Duration,
     /// The time after which everything that was taken has come back, if nobody takes anything meanwhile.
     pub reset_after: Duration,
@@ -49,12 +49,22 @@ pub enum ReserveError {
 }
 
 impl Decision {
+    /// An error if it refused more than there ever is.
+    #[inline]
+    pub(crate) fn unless_never(self, cost: u64) -> Result<Self, CostTooLarge> {
+        let is_never = !self.allowed && self.retry_after == NEVER;
+        if is_never { Err(CostTooLarge { cost, limit: self.limit }) } else { Ok(self) }
+    }
+
     /// The decision as the refusal of the limiter called `by`, if it is one.
     pub fn refused(&self, by: &'static str) -> Option<Refused> {
         let refused = Refused::new(Reason::RateLimited, by).with_retry_after(self.retry_after);
         (!self.allowed).then_some(refused)
     }
 }
+
+/// The time after which more than there ever is can be had.
+pub(crate) const NEVER: Duration = Duration::MAX;
 
 impl CostTooLarge {
     /// This as a refusal of the limiter called `by`. It has no time to come back.

@@ -25,6 +25,7 @@ mod loom_tests;
 mod machine;
 mod observe;
 mod per_key;
+mod queue;
 mod quota;
 mod reservation;
 mod reserved;

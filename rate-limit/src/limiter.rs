@@ -5,8 +5,9 @@ use crate::{
     cell::{Cell, FromCell},
     config::{Config, MAX_RULES},
     decision::{CostTooLarge, Decision, ReserveError},
-    machine::{Machine, Taken},
+    machine::{Machine, Taken, When},
     observe::Observers,
+    queue::Past,
     quota::{HORIZON, nanos},
     reserved::Reserved,
     rule::Algorithm,
@@ -150,19 +151,25 @@ impl Limiter {
         let cell = self.cell.as_ref().filter(|cell| cost <= cell.limit());
         let decision = match cell.and_then(|cell| cell.check(cost, now)) {
             Some(decision) => decision,
-            None => self.check_locked(cost, now)?,
+            None => self.check_locked(cost, now),
         };
-        Ok(self.tell(decision))
+        self.tell(decision, cost)
     }
 
     /// What [`check_at`](Self::check_at) would answer. It takes nothing, and does not count as a refusal.
     pub fn peek_at(&self, now: impl Now) -> Decision {
-        let now = self.time(now);
-        let decision = match self.cell.as_ref().and_then(|cell| cell.peek(1, now)) {
-            Some(decision) => decision,
-            None => self.machine(now, |machine, now| machine.peek(1, now)),
-        };
-        self.unless_shadow(decision)
+        self.look(self.time(now)).0
+    }
+
+    /// What a check would answer, and how many wait.
+    fn look(&self, now: u64) -> (Decision, usize) {
+        let from_cell = || self.cell.as_ref().and_then(|cell| cell.peek(1, now));
+        let (decision, waiting) = from_cell().map(|decision| (decision, 0)).unwrap_or_else(|| {
+            let locked = self.lock();
+            // It may have been opened meanwhile; under the lock it stays as it is.
+            from_cell().map_or_else(|| locked.machine.peek(locked.seen.max(now)), |decision| (decision, 0))
+        });
+        (self.unless_shadow(decision), waiting)
     }
 
     /// Takes `cost` units at the earliest moment, if that is at most `wait_at_most` away.
@@ -186,11 +193,10 @@ impl Limiter {
         // In shadow mode nobody waits either.
         let wait = if self.is_shadow() { 0 } else { nanos(wait_at_most) };
         let (answer, taken, now) = self.machine(now, |machine, now| {
-            check_cost(machine, cost)?;
             let (answer, taken) = machine.reserve_until(cost, now, now.saturating_add(wait).min(HORIZON));
-            Ok::<_, CostTooLarge>((answer, taken, now))
-        })?;
-        let decision = self.tell(answer.decision);
+            (answer, taken, now)
+        });
+        let decision = self.tell(answer.decision, cost)?;
         if !decision.allowed {
             return Err(ReserveError::TooLate(decision));
         }
@@ -198,14 +204,31 @@ impl Limiter {
         Ok(Reserved::new(taken, decision, wait))
     }
 
+    /// How long to wait before the units may be used, as of `now`.
+    ///
+    /// It is at most what is left of [`Reserved::wait`], and less after somebody before has [left](Self::give_back_at).
+    pub fn wait_at(&self, reserved: &Reserved, now: impl Now) -> Duration {
+        let now = now.now();
+        self.turn_at(reserved, now).map_or(Duration::ZERO, |at| at.saturating_duration_since(now))
+    }
+
+    /// When the units may be used, if that is still to come.
+    pub(crate) fn turn_at(&self, reserved: &Reserved, now: impl Now) -> Option<Instant> {
+        let ticket = reserved.ticket()?;
+        let now = self.time(now);
+        let at = self.machine(now, |machine, now| machine.watch(ticket, now))?;
+        Some(moment(self.start, at))
+    }
+
     /// Gives back a reservation that was not used.
     ///
-    /// One that is still to come leaves the queue; those behind it keep their moments. Of one whose moment has come, only that is
+    /// One that is still to come leaves the queue, and those behind it come sooner. Of one whose moment has come, only that is
     /// given back which would still be missing: what the bucket has been refilled with meanwhile, or has left the window, is
     /// not given back a second time. After a [change](Self::reconfigure_at) of the configuration nothing of it is.
     #[expect(clippy::needless_pass_by_value, reason = "a reservation is given back once")]
     pub fn give_back_at(&self, reserved: Reserved, now: impl Now) {
         let Some(taken) = reserved.taken() else { return };
+        reserved.watch_by(None);
         if self.cell.is_some() {
             let mut locked = self.lock();
             self.close(&mut locked);
@@ -216,7 +239,7 @@ impl Limiter {
         let now = self.time(now);
         let mut locked = self.lock();
         locked.closers = locked.closers.saturating_sub(1);
-        self.act(locked, now, |machine, now| machine.give_back(taken, now));
+        self.act(locked, now, |machine, now| machine.give_back(taken, now)).wake();
     }
 
     /// Gives back the `units` that were taken last, for calls that turned out not to count. Never more than was taken.
@@ -225,14 +248,15 @@ impl Limiter {
     /// given back in their place, and the bound is not kept; [`reserve_at`](Self::reserve_at) knows better.
     pub fn refund_at(&self, units: u64, now: impl Now) {
         let now = self.time(now);
-        self.machine(now, |machine, now| machine.refund(units, now));
+        self.machine(now, |machine, now| machine.refund(units, now)).wake();
     }
 
     /// Takes another configuration, and keeps what was taken.
     ///
     /// The rules are compared one by one. A token bucket keeps the units that are in it, as many as fit in. A window keeps what
     /// counts in it; with another period all of it counts as taken now, but for the log, which is exact. A rule that is new, or
-    /// kept by another algorithm than the one in its place, starts fresh. Who waits keeps his moment.
+    /// kept by another algorithm than the one in its place, starts fresh. Who waits comes sooner if the new rules allow it,
+    /// and never later than he was told.
     ///
     /// # Errors
     ///
@@ -255,15 +279,13 @@ impl Limiter {
         locked.config = config.clone();
         locked.changes += 1;
         let epoch = locked.changes;
-        self.act(locked, now, |machine, now| machine.change(&config.rules, epoch, now));
+        self.act(locked, now, |machine, now| machine.change(&config.rules, false, epoch, now)).wake();
         Ok(())
     }
 
     /// The limiter as it is now.
     pub fn snapshot_at(&self, now: impl Now) -> Snapshot {
-        let now = self.time(now);
-        let (decision, waiting) = self.machine(now, |machine, now| (machine.peek(1, now), machine.waiting(now)));
-        let decision = self.unless_shadow(decision);
+        let (decision, waiting) = self.look(self.time(now));
         Snapshot { name: self.name(), decision, waiting, refused: self.observers.refused() }
     }
 
@@ -286,22 +308,19 @@ impl Limiter {
 
     /// Apart, so that the way without a lock stays short.
     #[inline(never)]
-    fn check_locked(&self, cost: u64, now: u64) -> Result<Decision, CostTooLarge> {
-        self.machine(now, |machine, now| {
-            check_cost(machine, cost)?;
-            Ok(machine.check(cost, now))
-        })
+    fn check_locked(&self, cost: u64, now: u64) -> Decision {
+        self.machine(now, |machine, now| machine.check(cost, now))
     }
 
     /// Tells of a refusal; in shadow mode, it is none.
     #[inline]
-    fn tell(&self, decision: Decision) -> Decision {
+    fn tell(&self, decision: Decision, cost: u64) -> Result<Decision, CostTooLarge> {
         if decision.allowed {
-            return decision;
+            return Ok(decision);
         }
         let decision = self.unless_shadow(decision);
         self.observers.tell_refused(&decision);
-        decision
+        decision.unless_never(cost)
     }
 
     /// In nanoseconds since the limiter was made.
@@ -362,16 +381,17 @@ impl Limiter {
     }
 }
 
-pub(crate) fn check_cost(machine: &Machine, cost: u64) -> Result<(), CostTooLarge> {
-    let limit = machine.limit();
-    if cost > limit { Err(CostTooLarge { cost, limit }) } else { Ok(()) }
+/// So many nanoseconds later; what a clock cannot tell is in thirty years.
+pub(crate) fn moment(start: Instant, at: u64) -> Instant {
+    const THIRTY_YEARS: Duration = Duration::from_hours(30 * 365 * 24);
+    start.checked_add(Duration::from_nanos(at)).unwrap_or_else(|| start + THIRTY_YEARS)
 }
 
 impl Taken {
     fn from_cell(cost: u64, at: u64, from: &FromCell) -> Self {
         let mut ends = [0; MAX_RULES];
         ends[0] = from.full_at;
-        Self { cost, at, ends, given: from.given, epoch: 0 }
+        Self { cost, when: When::Past(Past { at, ends, given: from.given, epoch: 0 }) }
     }
 }
 

@@ -2,52 +2,43 @@
 
 use crate::{
     algorithms::{Bucket, Own, State, States},
-    config::MAX_RULES,
-    decision::Decision,
+    decision::{Decision, NEVER},
+    queue::{Moved, Past, Queue, Ticket},
     rule::Rule,
 };
-use std::{collections::VecDeque, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 /// The rules of one key.
 ///
 /// Who waits has a *place*: the moment at which it is his turn. Places are given in order, and nothing is admitted before
-/// the last of them. So the order of reservations is the order of service.
+/// the last of them. So the order of reservations is the order of service. When somebody leaves, those behind him come sooner,
+/// in the same order.
 #[derive(Clone, Debug)]
 pub(crate) struct Machine {
-    /// With all that was taken, places included.
+    /// With all that was taken, places included, unless the queue is stale.
     states: States,
     /// `None` if nobody waits.
-    waiting: Option<Box<Waiting>>,
+    waiting: Option<Box<Queue>>,
     /// The units that were ever given back while something was taken after them: by at most these, the ends of what was taken
-    /// before that have moved.
+    /// before that have moved. At its largest it says nothing any more.
     given: u64,
     /// Raised when the rules change; another one for each machine of a table.
     epoch: u64,
-}
-
-#[derive(Clone, Debug)]
-struct Waiting {
-    /// Without the places that are still to come.
-    settled: States,
-    /// In the order of their moments. Never empty.
-    places: VecDeque<Place>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Place {
-    at: u64,
-    cost: u64,
 }
 
 /// What was taken, so that it can be given back.
 #[derive(Debug)]
 pub(crate) struct Taken {
     pub(crate) cost: u64,
-    pub(crate) at: u64,
-    /// When each rule would be fresh again.
-    pub(crate) ends: [u64; MAX_RULES],
-    pub(crate) given: u64,
-    pub(crate) epoch: u64,
+    pub(crate) when: When,
+}
+
+#[derive(Debug)]
+pub(crate) enum When {
+    /// It was taken at once.
+    Past(Past),
+    /// It has or had a place in the queue.
+    Place(Arc<Ticket>),
 }
 
 /// An answer, with the moment from which on it is yes.
@@ -87,9 +78,12 @@ impl Machine {
         self.states.limit()
     }
 
-    /// Takes `cost`, not above the limit, if that is possible now; a cost of nothing always is.
+    /// Takes `cost` if that is possible now; a cost of nothing always is.
     #[inline]
     pub(crate) fn check(&mut self, cost: u64, now: u64) -> Decision {
+        if cost > self.limit() {
+            return self.never(now);
+        }
         let at = self.earliest(cost, now);
         if at <= now && cost > 0 {
             self.states.take(cost, now);
@@ -97,71 +91,126 @@ impl Machine {
         self.answer(cost, at, now, at <= now)
     }
 
-    /// What [`check`](Self::check) would answer.
-    pub(crate) fn peek(&mut self, cost: u64, now: u64) -> Decision {
-        let at = self.earliest(cost, now);
-        self.answer(cost, at, now, at <= now)
+    /// What [`check`](Self::check) would answer for one unit, and how many wait. It moves nothing, whatever the moment.
+    pub(crate) fn peek(&self, now: u64) -> (Decision, usize) {
+        let Some(waiting) = &self.waiting else {
+            let at = self.states.earliest(1);
+            return (self.answer(1, at, now, at <= now), 0);
+        };
+        let waiting = Some(Box::new(waiting.aside()));
+        let mut aside = Self { states: self.states.clone(), waiting, given: self.given, epoch: self.epoch };
+        let at = aside.earliest(1, now);
+        (aside.answer(1, at, now, at <= now), aside.waiting(now))
+    }
+
+    /// A copy with another first rule.
+    pub(crate) fn aside_with(&self, first: Rule, now: u64) -> Self {
+        let waiting = self.waiting.as_ref().map(|waiting| Box::new(waiting.aside()));
+        let mut aside = Self { states: self.states.clone(), waiting, given: self.given, epoch: self.epoch };
+        let _nobody = aside.change_first(first, self.epoch, now);
+        aside
+    }
+
+    /// The answer to a cost above the limit, which never is possible.
+    #[cold]
+    fn never(&self, now: u64) -> Decision {
+        let limits = self.states.all().iter().map(State::limit).enumerate();
+        let (rule, limit) = limits.min_by_key(|(_, limit)| *limit).unwrap_or_default();
+        let state = &self.states.all()[rule];
+        let remaining = if self.waiting.is_some() { 0 } else { state.remaining(now) };
+        let reset_after = Duration::from_nanos(state.fresh_at().saturating_sub(now));
+        Decision { allowed: false, shadow: false, rule, limit, remaining, retry_after: NEVER, reset_after }
     }
 
     /// Takes `cost` at the earliest moment, if that is not after `latest`.
     pub(crate) fn reserve_until(&mut self, cost: u64, now: u64, latest: u64) -> (Answer, Option<Taken>) {
+        if cost > self.limit() {
+            return (Answer { decision: self.never(now), at: u64::MAX }, None);
+        }
         let at = self.earliest(cost, now);
         let taken = (at <= latest && cost > 0).then(|| self.take(cost, at, now));
         (Answer { decision: self.answer(cost, at, now, at <= latest), at }, taken)
     }
 
     /// Gives back what was not used: a place in the queue, or what has not come back by itself meanwhile.
-    pub(crate) fn give_back(&mut self, taken: &Taken, now: u64) {
+    pub(crate) fn give_back(&mut self, taken: &Taken, now: u64) -> Moved {
         self.settle(now);
-        let given_since = self.given.saturating_sub(taken.given);
-        let is_newest = if taken.at > now {
-            self.leave(Place { at: taken.at, cost: taken.cost })
-        } else {
-            self.give_back_past(taken, given_since, now)
-        };
-        if !is_newest {
-            self.given = self.given.saturating_add(taken.cost);
+        match &taken.when {
+            When::Past(past) => self.give_back_past(taken.cost, past, now),
+            When::Place(ticket) => match ticket.past() {
+                Some(past) => self.give_back_past(taken.cost, &past, now),
+                None => self.leave(taken.cost, ticket, now),
+            },
         }
-        self.replay();
     }
 
-    /// Takes it out of the past; says whether nothing was taken after it.
-    fn give_back_past(&mut self, taken: &Taken, given_since: u64, now: u64) -> bool {
-        if taken.epoch != self.epoch {
-            return false;
+    /// Takes a place out of the queue.
+    fn leave(&mut self, cost: u64, ticket: &Arc<Ticket>, now: u64) -> Moved {
+        let Some((is_last, moved)) = self.waiting.as_mut().and_then(|waiting| waiting.leave(ticket, now)) else {
+            return Moved::default();
+        };
+        if !is_last {
+            self.given = self.given.saturating_add(cost);
         }
-        let is_newest = self.waiting.is_none() && given_since == 0 && self.ends() == taken.ends;
-        for (state, end) in self.settled().iter_mut().zip(taken.ends) {
-            state.give_back(&Own { cost: taken.cost, at: taken.at, end, given_since }, now);
+        self.end_queue();
+        moved
+    }
+
+    /// Takes it out of the past.
+    fn give_back_past(&mut self, cost: u64, past: &Past, now: u64) -> Moved {
+        if past.epoch != self.epoch {
+            return Moved::default();
         }
-        is_newest
+        // Of too many nothing is known.
+        let given_since = if self.given == u64::MAX { u64::MAX } else { self.given.saturating_sub(past.given) };
+        let is_newest = self.waiting.is_none() && given_since == 0 && self.states.ends() == past.ends;
+        for (state, end) in self.settled().iter_mut().zip(past.ends) {
+            state.give_back(&Own { cost, at: past.at, end, given_since }, now);
+        }
+        if !is_newest {
+            self.given = self.given.saturating_add(cost);
+        }
+        self.move_all(now)
     }
 
     /// Gives back the units that were taken last.
-    pub(crate) fn refund(&mut self, units: u64, now: u64) {
+    pub(crate) fn refund(&mut self, units: u64, now: u64) -> Moved {
         self.settle(now);
-        self.given = self.given.saturating_add(units);
+        // More than is missing moves nothing.
+        let missing = self.settled().iter().map(|state| state.missing(now)).max().unwrap_or(0);
+        self.given = self.given.saturating_add(units.min(missing));
         self.settled().iter_mut().for_each(|state| state.refund(units, now));
-        self.replay();
+        self.move_all(now)
     }
 
-    /// Takes other rules. What was taken stays taken, and who waits keeps his place.
-    pub(crate) fn change(&mut self, rules: &[Rule], epoch: u64, now: u64) {
+    /// Takes other rules; with a quota of its own, the first one keeps that as long as the algorithm stays. What was taken stays taken, and who waits comes no later than he was told.
+    pub(crate) fn change(&mut self, rules: &[Rule], own_quota: bool, epoch: u64, now: u64) -> Moved {
         self.settle(now);
         self.epoch = epoch;
-        let settled = self.waiting.as_mut().map_or(&mut self.states, |waiting| &mut waiting.settled);
-        settled.change(rules, now);
-        self.replay();
+        self.waiting.as_mut().map_or(&mut self.states, |waiting| waiting.settled()).change(rules, own_quota, now);
+        let moved = self.move_all(now);
+        // Their limit is asked for before anything else.
+        self.refresh();
+        moved
     }
 
     /// Takes another first rule.
-    pub(crate) fn change_first(&mut self, rule: Rule, epoch: u64, now: u64) {
+    pub(crate) fn change_first(&mut self, rule: Rule, epoch: u64, now: u64) -> Moved {
         self.settle(now);
         self.epoch = epoch;
         if let Some(first) = self.settled().first_mut() {
             first.change(rule, now);
         }
-        self.replay();
+        let moved = self.move_all(now);
+        self.refresh();
+        moved
+    }
+
+    /// When the owner of this ticket has his turn, if it is still to come; he wants to be told when that comes nearer.
+    pub(crate) fn watch(&mut self, ticket: &Arc<Ticket>, now: u64) -> Option<u64> {
+        self.settle(now);
+        self.refresh();
+        self.waiting.as_mut()?.watch(ticket)
     }
 
     /// Whether its first rule is this one.
@@ -175,9 +224,9 @@ impl Machine {
     }
 
     /// How many wait.
-    pub(crate) fn waiting(&mut self, now: u64) -> usize {
+    fn waiting(&mut self, now: u64) -> usize {
         self.settle(now);
-        self.waiting.as_ref().map_or(0, |waiting| waiting.places.len())
+        self.waiting.as_ref().map_or(0, |waiting| waiting.len())
     }
 
     pub(crate) const fn given(&self) -> u64 {
@@ -194,89 +243,70 @@ impl Machine {
     #[inline]
     fn earliest(&mut self, cost: u64, now: u64) -> u64 {
         self.settle(now);
+        self.refresh();
         if cost == 0 {
             return now;
         }
-        let last = self.waiting.as_ref().and_then(|waiting| waiting.places.back());
-        let from = last.map_or(now, |place| place.at);
-        self.states.earliest(cost).max(from)
+        let last = self.waiting.as_ref().and_then(|waiting| waiting.last());
+        self.states.earliest(cost).max(last.unwrap_or(now))
     }
 
     fn take(&mut self, cost: u64, at: u64, now: u64) -> Taken {
-        if at > now {
+        let ticket = (at > now).then(|| {
             let settled = &self.states;
-            let waiting = self
-                .waiting
-                .get_or_insert_with(|| Box::new(Waiting { settled: settled.clone(), places: VecDeque::new() }));
-            waiting.places.push_back(Place { at, cost });
-        }
+            self.waiting.get_or_insert_with(|| Box::new(Queue::new(settled.clone()))).push(at, cost)
+        });
         self.states.take(cost, at);
-        Taken { cost, at, ends: self.ends(), given: self.given, epoch: self.epoch }
-    }
-
-    fn ends(&self) -> [u64; MAX_RULES] {
-        let mut ends = [0; MAX_RULES];
-        for (end, state) in ends.iter_mut().zip(self.states.all()) {
-            *end = state.fresh_at();
-        }
-        ends
+        let past = || Past { at, ends: self.states.ends(), given: self.given, epoch: self.epoch };
+        Taken { cost, when: ticket.map_or_else(|| When::Past(past()), When::Place) }
     }
 
     /// The states without the places that are still to come.
     fn settled(&mut self) -> &mut [State] {
-        self.waiting.as_mut().map_or(&mut self.states, |waiting| &mut waiting.settled).all_mut()
+        self.waiting.as_mut().map_or(&mut self.states, |waiting| waiting.settled()).all_mut()
     }
 
     /// Moves the places whose moment has come to the past.
     #[inline]
     fn settle(&mut self, now: u64) {
-        if self.waiting.is_some() {
-            self.settle_places(now);
+        if let Some(waiting) = &mut self.waiting {
+            waiting.settle(self.given, self.epoch, now);
+            self.end_queue();
         }
     }
 
-    fn settle_places(&mut self, now: u64) {
-        let Some(waiting) = &mut self.waiting else { return };
-        while let Some(place) = waiting.places.pop_front_if(|place| place.at <= now) {
-            waiting.settled.take(place.cost, place.at);
-        }
-        if waiting.places.is_empty() {
-            self.waiting = None;
+    /// Computes what has changed before those who wait.
+    #[inline]
+    fn refresh(&mut self) {
+        if let Some(states) = self.waiting.as_mut().and_then(|waiting| waiting.refresh()) {
+            self.states = states;
         }
     }
 
-    /// Takes a place out of the queue; says whether it was the last one.
-    fn leave(&mut self, place: Place) -> bool {
-        let Some(waiting) = &mut self.waiting else { return false };
-        let first = waiting.places.partition_point(|other| other.at < place.at);
-        // Places of equal moment and cost are the same.
-        let position = waiting.places.iter().skip(first).position(|other| *other == place);
-        let Some(position) = position.map(|position| first + position) else { return false };
-        waiting.places.remove(position);
-        position == waiting.places.len()
+    /// Something before all who wait has changed.
+    fn move_all(&mut self, now: u64) -> Moved {
+        self.waiting.as_mut().map(|waiting| waiting.moved(0, now)).unwrap_or_default()
     }
 
-    /// Takes the places once more, after something before them has changed.
-    fn replay(&mut self) {
-        let Some(waiting) = &self.waiting else { return };
-        self.states = waiting.settled.clone();
-        for place in &waiting.places {
-            self.states.take(place.cost, place.at);
-        }
-        if waiting.places.is_empty() {
-            self.waiting = None;
+    fn end_queue(&mut self) {
+        if let Some(queue) = self.waiting.take_if(|waiting| waiting.len() == 0)
+            && let Some(states) = queue.end()
+        {
+            self.states = states;
         }
     }
 
     #[inline]
     fn answer(&self, cost: u64, at: u64, now: u64, allowed: bool) -> Decision {
         let (rule, state) = self.binding(cost, now, allowed);
+        // Nothing is given before the last one who waits.
+        let remaining = if self.waiting.is_some() { 0 } else { state.remaining(now) };
         Decision {
             allowed,
             shadow: false,
             rule,
             limit: state.limit(),
-            remaining: state.remaining(now),
+            remaining,
             retry_after: if allowed { Duration::ZERO } else { Duration::from_nanos(at.saturating_sub(now)) },
             reset_after: Duration::from_nanos(state.fresh_at().saturating_sub(now)),
         }

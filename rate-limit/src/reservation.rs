@@ -8,8 +8,16 @@ use crate::{
     reserved::Reserved,
 };
 use mainstay_core::Now;
-use std::{fmt, hash::Hash, ops::Deref, time::Duration};
-use tokio::time::{Instant, sleep_until};
+use std::{
+    fmt,
+    future::{Future, poll_fn},
+    hash::Hash,
+    ops::Deref,
+    pin::{Pin, pin},
+    task::{Context, Poll, Waker, ready},
+    time::Duration,
+};
+use tokio::time::{Instant, Sleep, sleep_until};
 
 /// Units that were taken and are not used yet; dropped, they are given back.
 ///
@@ -44,7 +52,6 @@ pub struct Reservation<H: Deref<Target: Lender>> {
     limiter: H,
     /// `None` when it is spent.
     reserved: Option<<H::Target as Lender>::Reserved>,
-    at: Option<Instant>,
 }
 
 /// A limiter to which reservations are given back: [`Limiter`] or [`KeyedLimiter`].
@@ -52,8 +59,11 @@ pub trait Lender {
     /// The plain token.
     type Reserved;
 
-    /// How long the units are not to be used, counted from the reservation.
-    fn wait_of(reserved: &Self::Reserved) -> Duration;
+    /// From when on the units may be used, if that is still to come.
+    fn turn_of(&self, reserved: &Self::Reserved) -> Option<Instant>;
+
+    /// Has this one woken, and not the one from before, when the units may be used sooner.
+    fn watch(&self, reserved: &Self::Reserved, waker: Option<Waker>);
 
     /// The decision by which they were reserved.
     fn decision_of(reserved: &Self::Reserved) -> Decision;
@@ -95,16 +105,21 @@ impl<K: Hash + ?Sized, H: Deref<Target = KeyedLimiter<K>>> Reservation<H> {
 }
 
 impl<H: Deref<Target: Lender>> Reservation<H> {
-    fn new(limiter: H, reserved: <H::Target as Lender>::Reserved) -> Self {
-        let wait = <H::Target as Lender>::wait_of(&reserved);
-        // Counted from now: whatever moment the limiter has taken as that of the reservation, it was not later.
-        let at = (!wait.is_zero()).then(|| after(wait));
-        Self { limiter, reserved: Some(reserved), at }
+    const fn new(limiter: H, reserved: <H::Target as Lender>::Reserved) -> Self {
+        Self { limiter, reserved: Some(reserved) }
     }
 
-    /// From when on the units may be used; `None` if they may be since they were reserved.
-    pub const fn at(&self) -> Option<Instant> {
-        self.at
+    /// From when on the units may be used; `None` if they may be now. It comes nearer when somebody before leaves.
+    ///
+    /// # Panics
+    ///
+    /// Never: what is spent is gone.
+    pub fn at(&self) -> Option<Instant> {
+        self.limiter.turn_of(self.reserved())
+    }
+
+    fn reserved(&self) -> &<H::Target as Lender>::Reserved {
+        self.reserved.as_ref().unwrap_or_else(|| unreachable!("it is not spent"))
     }
 
     /// The decision by which they were reserved: always allowed.
@@ -113,11 +128,12 @@ impl<H: Deref<Target: Lender>> Reservation<H> {
     ///
     /// Never: what is spent is gone.
     pub fn decision(&self) -> Decision {
-        let decision = <H::Target as Lender>::decision_of;
-        self.reserved.as_ref().map_or_else(|| unreachable!("it is not spent"), decision)
+        <H::Target as Lender>::decision_of(self.reserved())
     }
 
-    /// Waits until the units may be used.
+    /// Waits until the units may be used. When somebody before leaves, that is sooner.
+    ///
+    /// Of several tasks that wait for one reservation, only the one that was polled last is told of that.
     ///
     /// # Cancel safety
     ///
@@ -127,14 +143,29 @@ impl<H: Deref<Target: Lender>> Reservation<H> {
     ///
     /// If it has to wait outside of a tokio runtime with a timer.
     pub async fn turn(&self) {
-        if let Some(at) = self.at {
-            sleep_until(at).await;
+        let Some(at) = self.at() else { return };
+        let mut timer = pin!(sleep_until(at));
+        poll_fn(|cx| self.poll_turn(timer.as_mut(), cx)).await;
+    }
+
+    /// Whether it is its turn. Pending: the timer will wake us, or who leaves before.
+    pub(crate) fn poll_turn(&self, mut timer: Pin<&mut Sleep>, cx: &mut Context<'_>) -> Poll<()> {
+        // Before the question: whoever moves it after the answer finds the waker.
+        self.limiter.watch(self.reserved(), Some(cx.waker().clone()));
+        while let Some(at) = self.at() {
+            if timer.deadline() != at {
+                timer.as_mut().reset(at);
+            }
+            ready!(timer.as_mut().poll(cx));
         }
+        Poll::Ready(())
     }
 
     /// Uses the units: nothing is given back any more.
     pub fn spend(mut self) {
-        self.reserved = None;
+        if let Some(reserved) = self.reserved.take() {
+            self.limiter.watch(&reserved, None);
+        }
     }
 }
 
@@ -148,15 +179,21 @@ impl<H: Deref<Target: Lender>> Drop for Reservation<H> {
 
 impl<H: Deref<Target: Lender>> fmt::Debug for Reservation<H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Reservation").field("at", &self.at).finish_non_exhaustive()
+        f.debug_struct("Reservation")
+            .field("reserved", &self.reserved.as_ref().map(<H::Target as Lender>::decision_of))
+            .finish_non_exhaustive()
     }
 }
 
 impl Lender for Limiter {
     type Reserved = Reserved;
 
-    fn wait_of(reserved: &Reserved) -> Duration {
-        reserved.wait()
+    fn turn_of(&self, reserved: &Reserved) -> Option<Instant> {
+        self.turn_at(reserved, Clock).map(Instant::from_std)
+    }
+
+    fn watch(&self, reserved: &Reserved, waker: Option<Waker>) {
+        reserved.watch_by(waker);
     }
 
     fn decision_of(reserved: &Reserved) -> Decision {
@@ -171,8 +208,12 @@ impl Lender for Limiter {
 impl<K: Hash + ?Sized> Lender for KeyedLimiter<K> {
     type Reserved = KeyedReserved;
 
-    fn wait_of(reserved: &KeyedReserved) -> Duration {
-        reserved.wait()
+    fn turn_of(&self, reserved: &KeyedReserved) -> Option<Instant> {
+        self.turn_at(reserved, Clock).map(Instant::from_std)
+    }
+
+    fn watch(&self, reserved: &KeyedReserved, waker: Option<Waker>) {
+        reserved.watch_by(waker);
     }
 
     fn decision_of(reserved: &KeyedReserved) -> Decision {
@@ -182,11 +223,4 @@ impl<K: Hash + ?Sized> Lender for KeyedLimiter<K> {
     fn give_back(&self, reserved: KeyedReserved) {
         self.give_back_at(reserved, Clock);
     }
-}
-
-/// So long from now; what a clock cannot tell is in thirty years.
-fn after(wait: Duration) -> Instant {
-    const THIRTY_YEARS: Duration = Duration::from_hours(30 * 365 * 24);
-    let now = Instant::now();
-    now.checked_add(wait).unwrap_or_else(|| now + THIRTY_YEARS)
 }

@@ -1,7 +1,11 @@
 //! What was reserved: a plain token.
 
-use crate::{decision::Decision, machine::Taken};
-use std::time::Duration;
+use crate::{
+    decision::Decision,
+    machine::{Taken, When},
+    queue::Ticket,
+};
+use std::{sync::Arc, task::Waker, time::Duration};
 
 /// Units that were taken for later, or for now; a plain token.
 ///
@@ -25,7 +29,24 @@ impl Reserved {
         self.taken.as_ref()
     }
 
+    /// The place in the queue that it has or had.
+    pub(crate) const fn ticket(&self) -> Option<&Arc<Ticket>> {
+        match &self.taken {
+            Some(Taken { when: When::Place(ticket), .. }) => Some(ticket),
+            _ => None,
+        }
+    }
+
+    /// Has this one woken, and not the one from before, when the units may be used sooner.
+    pub(crate) fn watch_by(&self, waker: Option<Waker>) {
+        if let Some(ticket) = self.ticket() {
+            ticket.set_waker(waker);
+        }
+    }
+
     /// How long to wait before the units may be used, counted from the moment of the reservation; zero for at once.
+    ///
+    /// It may come to be less, see [`Limiter::wait_at`](crate::Limiter::wait_at).
     pub const fn wait(&self) -> Duration {
         Duration::from_nanos(self.wait)
     }

@@ -94,18 +94,51 @@ async fn waiters_that_are_cancelled_lose_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn cancelled_waiter_does_not_move_those_behind_it() {
+async fn those_behind_a_cancelled_waiter_are_woken_and_come_sooner() {
     let limiter = limiter();
     assert!(limiter.check_cost(10).unwrap().allowed);
-    let [mut first, mut second] = [(); 2].map(|()| task::spawn(limiter.acquire(1, Duration::MAX)));
+    let [mut first, mut second, mut third] = [(); 3].map(|()| task::spawn(limiter.acquire(1, Duration::MAX)));
     assert_pending!(first.poll());
     assert_pending!(second.poll());
-    drop(first);
+    assert_pending!(third.poll());
+    drop(second);
+    assert!(!first.is_woken(), "it is before");
+    assert!(third.is_woken());
+    assert_pending!(third.poll());
     advance(199 * MILLI).await;
-    assert!(!second.is_woken());
+    assert_ready_ok!(first.poll());
+    assert!(!third.is_woken());
     advance(MILLI).await;
-    assert!(second.is_woken());
-    assert_ready_ok!(second.poll());
+    assert!(third.is_woken());
+    assert_ready_ok!(third.poll());
+    assert_eq!(limiter.snapshot().waiting, 0);
+    assert!(!limiter.check().allowed, "each unit was given once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn waiter_is_told_each_time_that_somebody_leaves_and_when_the_quota_is_raised() {
+    let limiter = limiter();
+    let keyed = KeyedLimiter::<str>::new(Quota::per_second(10).unwrap().burst(1).unwrap()).unwrap();
+    assert!(limiter.check_cost(10).unwrap().allowed && keyed.check("a").allowed);
+    let mut before: Vec<_> = (0..3).map(|_| limiter.reserve(1, Duration::MAX).unwrap()).collect();
+    let before_of_key = keyed.reserve("a", 1, Duration::MAX).unwrap();
+    let mut waiting = task::spawn(limiter.acquire(1, Duration::MAX));
+    let mut of_key = task::spawn(keyed.acquire("a", 1, Duration::MAX));
+    assert_pending!(waiting.poll());
+    assert_pending!(of_key.poll());
+    while let Some(place) = before.pop() {
+        drop(place);
+        assert!(waiting.is_woken());
+        assert_pending!(waiting.poll());
+    }
+    limiter.reconfigure(Quota::per_second(1_000).unwrap()).unwrap();
+    assert!(waiting.is_woken());
+    drop(before_of_key);
+    assert!(of_key.is_woken());
+    advance(MILLI).await;
+    assert_ready_ok!(waiting.poll());
+    advance(99 * MILLI).await;
+    assert_ready_ok!(of_key.poll());
 }
 
 #[tokio::test(start_paused = true)]

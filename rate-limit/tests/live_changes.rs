@@ -1,6 +1,6 @@
 //! Another configuration for a limiter that is in use.
 
-use mainstay_rate_limit::{Algorithm, Config, Limiter, Quota, Rule};
+use mainstay_rate_limit::{Algorithm, Config, KeyedLimiter, Limiter, Quota, Rule};
 use std::time::{Duration, Instant};
 
 const MILLI: Duration = Duration::from_millis(1);
@@ -136,4 +136,34 @@ fn fresh_limiter_has_the_present_configuration_and_a_past_of_its_own() {
     limiter.reconfigure_at(per_second(2), now).unwrap();
     assert!(limiter.check_at(now).allowed);
     assert_eq!(limiter.fresh_at(now).check_at(now).remaining, 1);
+}
+
+#[test]
+fn raising_the_quota_brings_those_who_wait_forward() {
+    let now = start();
+    for keyed in [false, true] {
+        let hour = Quota::per_hour(1).unwrap();
+        let (limiter, keys) = (Limiter::new_at(hour, now).unwrap(), KeyedLimiter::<str>::new_at(hour, now).unwrap());
+        let places: Vec<_> = (0..100).map(|_| limiter.reserve_at(1, Duration::MAX, now).unwrap()).collect();
+        let of_key: Vec<_> = (0..100).map(|_| keys.reserve_at("a", 1, Duration::MAX, now).unwrap()).collect();
+        let quota = Quota::per_second(1_000).unwrap();
+        let (last, allowed) = if keyed {
+            keys.reconfigure_at(quota, now).unwrap();
+            (keys.wait_at(&of_key[99], now), keys.check_at("a", now + SECOND).allowed)
+        } else {
+            limiter.reconfigure_at(quota, now).unwrap();
+            (limiter.wait_at(&places[99], now), limiter.check_at(now + SECOND).allowed)
+        };
+        assert!(last <= Duration::from_millis(100), "{last:?}");
+        assert!(allowed);
+    }
+}
+
+#[test]
+fn lowering_the_quota_puts_nobody_off() {
+    let now = start();
+    let limiter = Limiter::new_at(Quota::per_second(10).unwrap().burst(1).unwrap(), now).unwrap();
+    let [_used, place, next] = [(); 3].map(|()| limiter.reserve_at(1, Duration::MAX, now).unwrap());
+    limiter.reconfigure_at(Quota::per_hour(1).unwrap(), now).unwrap();
+    assert_eq!([&place, &next].map(|place| limiter.wait_at(place, now)), [100, 200].map(Duration::from_millis));
 }

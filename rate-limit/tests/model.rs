@@ -153,6 +153,24 @@ impl Run {
         // A place that is still to come leaves without a trace, and so does what was taken last.
         self.may_lag |= self.has_bucket && entry.0 <= self.now && !is_newest;
         self.limiter.give_back_at(reserved, self.at());
+        self.bring_forward();
+    }
+
+    /// Those who wait come as soon as they can, in their order, and no later than they were told.
+    fn bring_forward(&mut self) {
+        self.model.history.retain(|entry| entry.0 <= self.now);
+        for index in 0..self.reserved.len() {
+            let (reserved, (told, cost)) = &self.reserved[index];
+            let (told, cost) = (*told, *cost);
+            if told <= self.now {
+                continue;
+            }
+            let at = self.now + nanos(self.limiter.wait_at(reserved, self.at()));
+            assert!(at <= told);
+            self.compare(at, self.model.earliest(cost, self.now).min(told));
+            self.model.history.push((at, cost));
+            self.reserved[index].1.0 = at;
+        }
     }
 }
 

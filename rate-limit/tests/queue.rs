@@ -90,14 +90,127 @@ fn all_who_leave_the_queue_leave_no_trace() {
 }
 
 #[test]
-fn one_who_leaves_does_not_move_those_behind_him() {
+fn those_behind_one_who_leaves_come_sooner() {
     let now = start();
     let limiter = limiter(bucket(1), now);
-    let [_first, second, third] = [(); 3].map(|()| wait(&limiter, 1, now));
-    assert_eq!(third.wait(), 200 * MILLI);
-    limiter.give_back_at(second, now);
-    // The next one comes behind, and not into the gap.
-    assert_eq!(wait(&limiter, 1, now).wait(), 300 * MILLI);
+    let [_first, second, third, fourth] = [(); 4].map(|()| wait(&limiter, 1, now));
+    assert_eq!([third.wait(), fourth.wait()], [200 * MILLI, 300 * MILLI]);
+    limiter.give_back_at(second, now + 50 * MILLI);
+    let at = now + 60 * MILLI;
+    assert_eq!([&third, &fourth].map(|place| limiter.wait_at(place, at)), [40 * MILLI, 140 * MILLI]);
+    assert_eq!(wait(&limiter, 1, at).wait(), 240 * MILLI, "the next one comes behind");
+    assert_eq!(limiter.wait_at(&third, now + 100 * MILLI), Duration::ZERO);
+}
+
+#[test]
+fn those_behind_one_who_leaves_come_in_their_order_and_not_before_he_left() {
+    let now = start();
+    let quota = Quota::per_second(10).unwrap();
+    for rule in
+        [Rule::token_bucket(quota), Rule::sliding_log(quota), Rule::sliding_counter(quota), Rule::fixed_window(quota)]
+    {
+        let limiter = limiter(rule, now);
+        assert!(limiter.check_cost_at(5, now).unwrap().allowed);
+        let large = wait(&limiter, 10, now);
+        let small: Vec<_> = (0..7).map(|_| wait(&limiter, 1, now)).collect();
+        let at = now + MILLI;
+        limiter.give_back_at(large, at);
+        assert_eq!(limiter.snapshot_at(at).waiting, 2, "{rule:?}: there is room for five of seven");
+        let waits: Vec<_> = small.iter().map(|place| limiter.wait_at(place, at)).collect();
+        assert!(waits.is_sorted() && waits[4].is_zero() && !waits[5].is_zero(), "{rule:?}: {waits:?}");
+    }
+}
+
+#[test]
+fn one_who_came_sooner_gives_back_what_he_took_then() {
+    let now = start();
+    let quota = Quota::per_second(10).unwrap();
+    for rules in [
+        vec![Rule::token_bucket(quota)],
+        vec![Rule::sliding_log(quota)],
+        vec![Rule::token_bucket(quota), Rule::fixed_window(Quota::per_hour(13).unwrap())],
+    ] {
+        let limiter = limiter(rules, now);
+        let _used = wait(&limiter, 8, now);
+        let large = wait(&limiter, 5, now);
+        let small = wait(&limiter, 2, now);
+        assert!(small.wait() >= 300 * MILLI);
+        // From here on the small one has its unit.
+        limiter.give_back_at(large, now);
+        assert_eq!(limiter.wait_at(&small, now), Duration::ZERO);
+        assert!(!limiter.check_at(now).allowed);
+        limiter.give_back_at(small, now);
+        assert!(limiter.check_cost_at(2, now).unwrap().allowed);
+        assert!(!limiter.check_at(now).allowed);
+    }
+    // What came back by itself since then is not given back.
+    let limiter = limiter(bucket(10), now);
+    let _used = wait(&limiter, 8, now);
+    let [large, small] = [5, 2].map(|cost| wait(&limiter, cost, now));
+    limiter.give_back_at(large, now);
+    let at = now + SECOND;
+    assert!(limiter.check_cost_at(10, at).unwrap().allowed);
+    limiter.give_back_at(small, at);
+    assert!(!limiter.check_at(at).allowed);
+}
+
+#[test]
+fn waiters_that_give_up_do_not_stop_the_rest() {
+    let now = start();
+    let limiter = limiter(bucket(10), now);
+    let mut waiting: Vec<(Instant, Reserved)> = Vec::new();
+    let mut served = 0;
+    // Twelve callers per second; each gives up after 5 s, and the limit would let them wait for 60.
+    for tick in 0..3_600_u32 {
+        let at = now + tick * SECOND / 12;
+        waiting.extend(limiter.reserve_at(1, 60 * SECOND, at).map(|reserved| (at, reserved)));
+        let mut still = Vec::new();
+        for (came, reserved) in waiting.drain(..) {
+            if limiter.wait_at(&reserved, at).is_zero() {
+                served += u32::from(tick >= 2_400);
+            } else if at >= came + 5 * SECOND {
+                limiter.give_back_at(reserved, at);
+            } else {
+                still.push((came, reserved));
+            }
+        }
+        waiting = still;
+    }
+    assert!(served >= 999, "served {served} of 1000 in the last 100 s");
+}
+
+#[test]
+fn one_who_cancels_all_but_his_last_place_denies_nobody() {
+    let now = start();
+    let limiter = limiter(bucket(10), now);
+    let mut places: Vec<_> = (0..609).map(|_| limiter.reserve_at(1, 60 * SECOND, now).unwrap()).collect();
+    let last = places.pop().unwrap();
+    places.into_iter().for_each(|place| limiter.give_back_at(place, now));
+    assert_eq!(limiter.wait_at(&last, now), Duration::ZERO);
+    let decision = limiter.check_at(now);
+    assert!(decision.allowed);
+    assert_eq!(decision.remaining, 8);
+}
+
+#[test]
+fn cancelling_many_waiters_is_not_quadratic() {
+    let now = start();
+    for backwards in [false, true] {
+        let time = |waiters: u32| {
+            let limiter = limiter(bucket(10), now);
+            let mut places: Vec<_> = (0..waiters).map(|_| wait(&limiter, 1, now)).collect();
+            if backwards {
+                places.reverse();
+            }
+            let clock = std::time::Instant::now();
+            places.into_iter().for_each(|place| limiter.give_back_at(place, now));
+            std::time::Instant::now() - clock
+        };
+        // The best of a few, since other programs run as well.
+        let best = |waiters| (0..5).map(|_| time(waiters)).min().unwrap();
+        let (few, many) = (best(2_000), best(32_000));
+        assert!(many < 64 * few, "sixteen times the waiters: {few:?} and {many:?}");
+    }
 }
 
 #[test]
@@ -187,7 +300,7 @@ fn nothing_is_given_back_as_of_an_earlier_moment() {
 }
 
 #[test]
-fn gap_of_one_who_left_is_not_for_those_who_come_later() {
+fn gap_of_one_who_left_is_for_the_next_and_not_for_those_who_come_later() {
     let now = start();
     let limiter = limiter(bucket(3), now);
     let _used = wait(&limiter, 3, now);
@@ -195,6 +308,6 @@ fn gap_of_one_who_left_is_not_for_those_who_come_later() {
     let second = wait(&limiter, 1, now);
     assert_eq!([first.wait(), second.wait()], [300 * MILLI, 400 * MILLI]);
     limiter.give_back_at(first, now);
-    // There is a unit after 100 ms, but the second one waits for 400.
-    assert_eq!(wait(&limiter, 1, now).wait(), 400 * MILLI);
+    assert_eq!(limiter.wait_at(&second, now), 100 * MILLI);
+    assert_eq!(wait(&limiter, 1, now).wait(), 200 * MILLI);
 }

@@ -8,14 +8,14 @@ use std::{
     future::{Ready, ready},
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::{Context, Poll, Waker},
     time::Duration,
 };
 use tokio::time::{Instant, advance};
 use tokio_test::{assert_pending, assert_ready_err, assert_ready_ok, task};
-use tower::{Layer, Service, ServiceExt};
+use tower::{Layer, Service, ServiceExt, service_fn};
 
 const MILLI: Duration = Duration::from_millis(1);
 
@@ -394,3 +394,27 @@ const _: fn() = || {
         takes(layer.layer(tower::service_fn(async |request: u32| Ok::<_, Error<Infallible>>(request))));
     };
 };
+
+#[tokio::test(start_paused = true)]
+async fn calls_with_a_timeout_in_front_are_served_at_the_rate() {
+    let layer = RateLimitLayer::new(Quota::per_second(10).unwrap()).unwrap().wait_at_most(Duration::from_secs(60));
+    let shop = layer.layer(service_fn(async |(): ()| Ok::<_, Error<Infallible>>(())));
+    let served = Arc::new(AtomicU64::new(0));
+    // Twelve callers per second; each gives up after 5 s.
+    for second in 0..300 {
+        if second == 200 {
+            served.store(0, Ordering::Relaxed);
+        }
+        for _ in 0..12 {
+            let (shop, served) = (shop.clone(), served.clone());
+            tokio::spawn(async move {
+                if let Ok(Ok(())) = tokio::time::timeout(Duration::from_secs(5), shop.oneshot(())).await {
+                    served.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    let served = served.load(Ordering::Relaxed);
+    assert!(served >= 990, "served {served} of 1000 in the last 100 s");
+}

@@ -38,9 +38,15 @@ impl Counter {
     }
 
     pub(crate) fn remaining(&self, now: u64) -> u64 {
-        let (start, previous, current) = self.counts_at(now);
+        let (_, _, current) = self.counts_at(now);
+        self.limit.saturating_sub(current).saturating_sub(self.older_at(now))
+    }
+
+    /// What still counts of the older window, rounded up.
+    fn older_at(&self, now: u64) -> u64 {
+        let (start, previous, _) = self.counts_at(now);
         // A division is slow, and that of a large number very slow.
-        let older = if previous == 0 {
+        if previous == 0 {
             0
         } else {
             let part = self.period.saturating_sub(now.saturating_sub(start));
@@ -52,8 +58,7 @@ impl Counter {
                     .try_into()
                     .unwrap_or(previous),
             }
-        };
-        self.limit.saturating_sub(current).saturating_sub(older)
+        }
     }
 
     /// When both windows are empty.
@@ -84,7 +89,9 @@ impl Counter {
     /// Takes another quota. If the period is another one, what counts now is counted as taken now.
     pub(crate) fn change(&mut self, quota: Quota, now: u64) {
         if self.period != quota.period_nanos() {
-            let used = self.limit.saturating_sub(self.remaining(now));
+            // All of it, even if that is above the limit: it may be raised again.
+            let (_, _, current) = self.counts_at(now);
+            let used = current.saturating_add(self.older_at(now));
             let index = now / quota.period_nanos();
             *self = Self { index, current: used, ..Self::new(quota) };
         }

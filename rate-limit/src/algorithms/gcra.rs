@@ -2,7 +2,7 @@
 
 use super::Own;
 use crate::{
-    decision::Decision,
+    decision::{Decision, NEVER},
     quota::{HORIZON, Quota},
 };
 use std::time::Duration;
@@ -65,6 +65,9 @@ impl Gcra {
         if cost == 0 {
             return (self.allowed(full_at, now), full_at);
         }
+        if cost > self.burst {
+            return (self.decision_never(full_at, now), full_at);
+        }
         if self.earliest(full_at, cost) > now {
             return (self.refused(full_at, cost, now), full_at);
         }
@@ -79,6 +82,14 @@ impl Gcra {
         } else {
             self.refused(full_at, cost, now)
         }
+    }
+
+    /// The answer to a cost above the burst.
+    #[cold]
+    const fn decision_never(&self, full_at: u64, now: u64) -> Decision {
+        let mut decision = self.decision(false, full_at, now, 0);
+        decision.retry_after = NEVER;
+        decision
     }
 
     #[inline]
@@ -174,6 +185,12 @@ impl Bucket {
         self.full_at = self.full_at.saturating_sub(self.gcra.credit(own, now));
     }
 
+    /// The units that are not in it, a part of one as a whole.
+    pub(crate) const fn missing(&self, now: u64) -> u64 {
+        self.full_at.saturating_sub(now).div_ceil(self.gcra.interval)
+    }
+
+    /// Makes it full so much earlier; a bucket does not get fuller than full.
     pub(crate) const fn refund(&mut self, units: u64) {
         self.full_at = self.gcra.refund(self.full_at, units);
     }

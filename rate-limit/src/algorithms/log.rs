@@ -36,8 +36,8 @@ impl Log {
 
     pub(crate) fn take(&mut self, cost: u64, at: u64) {
         while self.taken.pop_front_if(|taken| has_left(*taken, self.period, at)).is_some() {}
-        // At most `limit`, or it would be too large a cost.
-        for _ in 0..cost.min(self.limit) {
+        // It may be above the limit, if that was lowered since it was reserved.
+        for _ in 0..cost {
             self.taken.push_back(at);
         }
     }

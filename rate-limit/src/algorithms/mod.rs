@@ -8,7 +8,10 @@ mod fixed;
 mod gcra;
 mod log;
 
-use crate::rule::{Algorithm, Rule};
+use crate::{
+    config::MAX_RULES,
+    rule::{Algorithm, Rule},
+};
 use counter::Counter;
 use fixed::Fixed;
 pub(crate) use gcra::{Bucket, Gcra};
@@ -119,6 +122,11 @@ impl State {
         }
     }
 
+    /// The units by whose return a bucket would be full; nothing of a window, which has no end that could move.
+    pub(crate) fn missing(&self, now: u64) -> u64 {
+        if let Self::Bucket(bucket) = self { bucket.missing(now) } else { 0 }
+    }
+
     /// Gives back the units that were taken last.
     pub(crate) fn refund(&mut self, units: u64, now: u64) {
         match self {
@@ -138,6 +146,15 @@ impl State {
             (Self::Counter(counter), Algorithm::SlidingCounter) => counter.change(quota, now),
             (Self::Fixed(fixed), Algorithm::FixedWindow) => fixed.change(quota, now),
             (state, _) => *state = Self::new(rule),
+        }
+    }
+
+    const fn algorithm(&self) -> Algorithm {
+        match self {
+            Self::Bucket(_) => Algorithm::TokenBucket,
+            Self::Log(_) => Algorithm::SlidingLog,
+            Self::Counter(_) => Algorithm::SlidingCounter,
+            Self::Fixed(_) => Algorithm::FixedWindow,
         }
     }
 
@@ -213,11 +230,22 @@ impl States {
         self.all().iter().map(State::fresh_at).max().unwrap_or(0)
     }
 
-    pub(crate) fn change(&mut self, rules: &[Rule], now: u64) {
+    /// When each of them is as if nothing had been taken.
+    pub(crate) fn ends(&self) -> [u64; MAX_RULES] {
+        let mut ends = [0; MAX_RULES];
+        for (end, state) in ends.iter_mut().zip(self.all()) {
+            *end = state.fresh_at();
+        }
+        ends
+    }
+
+    pub(crate) fn change(&mut self, rules: &[Rule], own_quota: bool, now: u64) {
         let mut old = mem::replace(self, Self::new(rules));
-        for ((new, old), rule) in self.all_mut().iter_mut().zip(old.all_mut()).zip(rules) {
+        for (place, ((new, old), rule)) in self.all_mut().iter_mut().zip(old.all_mut()).zip(rules).enumerate() {
             mem::swap(new, old);
-            new.change(*rule, now);
+            if !(own_quota && place == 0 && new.algorithm() == rule.algorithm()) {
+                new.change(*rule, now);
+            }
         }
     }
 }

@@ -1,9 +1,13 @@
 //! The limits of all keys.
 
-use super::{KeyedConfig, id::Id, shard::Shard};
+use super::{
+    KeyedConfig,
+    id::Id,
+    shard::{Keys, Shard},
+};
 use crate::{
     decision::{CostTooLarge, Decision, ReserveError},
-    limiter::check_cost,
+    limiter::moment,
     machine::Machine,
     observe::Observers,
     quota::{HORIZON, Quota, nanos},
@@ -18,6 +22,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    task::Waker,
     time::{Duration, Instant},
 };
 
@@ -174,23 +179,21 @@ impl<K: Hash + ?Sized> KeyedLimiter<K> {
         let mut keys = self.shard(id).lock();
         let now = keys.see(now);
         let decision = keys.check(id, quota, cost, now);
-        drop(keys);
-        let decision = match decision {
-            Some(decision) => decision?,
-            None => self.check_overflow(cost, now)?,
-        };
-        Ok(self.tell(decision))
+        leave(keys);
+        self.tell(decision.unwrap_or_else(|| self.check_overflow(cost, now)), cost)
     }
 
     /// What [`check_at`](Self::check_at) would answer. It takes nothing, does not count as a refusal, and a key that is not
     /// there does not come to be.
     pub fn peek_at(&self, key: &K, now: impl Now) -> Decision {
         let (id, quota, now) = (Id::new(&self.hasher, key), self.quota_of(key), self.time(now));
-        let mut keys = self.shard(id).lock();
-        let now = keys.see(now);
+        let keys = self.shard(id).lock();
         let decision = keys.peek(id, quota, now);
         drop(keys);
-        let decision = decision.unwrap_or_else(|| self.overflow(now, |machine, now| machine.peek(1, now)));
+        let decision = decision.unwrap_or_else(|| {
+            let overflow = self.lock_overflow();
+            overflow.machine.peek(overflow.seen.max(now)).0
+        });
         self.unless_shadow(decision)
     }
 
@@ -209,13 +212,11 @@ impl<K: Hash + ?Sized> KeyedLimiter<K> {
     ) -> Result<KeyedReserved, ReserveError> {
         // In shadow mode nobody waits either.
         let wait = if self.is_shadow() { 0 } else { nanos(wait_at_most) };
-        let (id, reserved) = self.machine(key, now, |machine, now| {
-            check_cost(machine, cost)?;
+        let (id, (answer, taken, now)) = self.machine(key, now, |machine, now| {
             let (answer, taken) = machine.reserve_until(cost, now, now.saturating_add(wait).min(HORIZON));
-            Ok::<_, CostTooLarge>((answer, taken, now))
+            (answer, taken, now)
         });
-        let (answer, taken, now) = reserved?;
-        let decision = self.tell(answer.decision);
+        let decision = self.tell(answer.decision, cost)?;
         if !decision.allowed {
             return Err(ReserveError::TooLate(decision));
         }
@@ -223,17 +224,40 @@ impl<K: Hash + ?Sized> KeyedLimiter<K> {
         Ok(KeyedReserved { reserved: Reserved::new(taken, decision, wait), id })
     }
 
+    /// How long to wait before the units may be used, as [`Limiter::wait_at`](crate::Limiter::wait_at) says.
+    pub fn wait_at(&self, reserved: &KeyedReserved, now: impl Now) -> Duration {
+        let now = now.now();
+        self.turn_at(reserved, now).map_or(Duration::ZERO, |at| at.saturating_duration_since(now))
+    }
+
+    /// When the units may be used, if that is still to come.
+    pub(crate) fn turn_at(&self, reserved: &KeyedReserved, now: impl Now) -> Option<Instant> {
+        let ticket = reserved.reserved.ticket()?;
+        let now = self.time(now);
+        let at = if let Some(id) = reserved.id {
+            let mut keys = self.shard(id).lock();
+            let now = keys.see(now);
+            keys.watch(id, ticket, now)
+        } else {
+            self.overflow(now, |machine, now| machine.watch(ticket, now))
+        }?;
+        Some(moment(self.start, at))
+    }
+
     /// Gives back a reservation that was not used, as [`Limiter::give_back_at`](crate::Limiter::give_back_at) does.
     #[expect(clippy::needless_pass_by_value, reason = "a reservation is given back once")]
     pub fn give_back_at(&self, reserved: KeyedReserved, now: impl Now) {
         let Some(taken) = reserved.reserved.taken() else { return };
+        reserved.reserved.watch_by(None);
+        // If the key is not there any more, everything has come back by itself.
         let now = self.time(now);
         let Some(id) = reserved.id else {
-            return self.overflow(now, |machine, now| machine.give_back(taken, now));
+            return self.overflow(now, |machine, now| machine.give_back(taken, now)).wake();
         };
         let mut keys = self.shard(id).lock();
         let now = keys.see(now);
         keys.give_back(id, taken, now);
+        leave(keys);
     }
 
     /// Gives back the `units` of the key that were taken last, as [`Limiter::refund_at`](crate::Limiter::refund_at) does; those
@@ -243,6 +267,7 @@ impl<K: Hash + ?Sized> KeyedLimiter<K> {
         let mut keys = self.shard(id).lock();
         let now = keys.see(now);
         keys.refund(id, units, now);
+        leave(keys);
     }
 
     fn make(config: KeyedConfig, quota_of: Option<Arc<QuotaOf<K>>>, now: impl Now) -> Result<Self, InvalidConfig> {
@@ -277,7 +302,9 @@ impl<K: Hash + ?Sized> KeyedLimiter<K> {
         let mut keys = self.shard(id).lock();
         let now = keys.see(now);
         if let Some(machine) = keys.machine(id, quota, now) {
-            return (Some(id), act(machine, now));
+            let result = act(machine, now);
+            leave(keys);
+            return (Some(id), result);
         }
         drop(keys);
         self.count_overflowed();
@@ -347,22 +374,22 @@ impl<K: ?Sized> KeyedLimiter<K> {
         for shard in &self.shards {
             let mut keys = shard.lock();
             let now = keys.see(now);
-            keys.change(&config.limit.rules, now);
+            keys.change(&config.limit.rules, self.quota_of.is_some(), now);
+            leave(keys);
         }
         let mut overflow = self.lock_overflow();
         overflow.changes += 1;
         let (epoch, now) = (overflow.changes, overflow.seen.max(now));
-        overflow.machine.change(&config.limit.rules, epoch, now);
+        let moved = overflow.machine.change(&config.limit.rules, false, epoch, now);
+        drop(overflow);
+        moved.wake();
     }
 
     /// Apart, so that the way of keys that are there stays short.
     #[inline(never)]
-    fn check_overflow(&self, cost: u64, now: u64) -> Result<Decision, CostTooLarge> {
+    fn check_overflow(&self, cost: u64, now: u64) -> Decision {
         self.count_overflowed();
-        self.overflow(now, |machine, now| {
-            check_cost(machine, cost)?;
-            Ok(machine.check(cost, now))
-        })
+        self.overflow(now, |machine, now| machine.check(cost, now))
     }
 
     fn count_overflowed(&self) {
@@ -396,13 +423,13 @@ impl<K: ?Sized> KeyedLimiter<K> {
 
     /// Tells of a refusal; in shadow mode, it is none.
     #[inline]
-    fn tell(&self, decision: Decision) -> Decision {
+    fn tell(&self, decision: Decision, cost: u64) -> Result<Decision, CostTooLarge> {
         if decision.allowed {
-            return decision;
+            return Ok(decision);
         }
         let decision = self.unless_shadow(decision);
         self.observers.tell_refused(&decision);
-        decision
+        decision.unless_never(cost)
     }
 
     fn unless_shadow(&self, mut decision: Decision) -> Decision {
@@ -421,6 +448,15 @@ impl<K: ?Sized> KeyedLimiter<K> {
     }
 }
 
+/// Lets the shard go, then wakes those who may come sooner.
+#[inline]
+fn leave(mut keys: MutexGuard<'_, Keys>) {
+    if let Some(moved) = keys.moved() {
+        drop(keys);
+        moved.wake();
+    }
+}
+
 /// With fewer, the shards would be too uneven.
 const KEYS_PER_SHARD: usize = 1_024;
 
@@ -431,6 +467,11 @@ impl KeyedReserved {
     /// How long to wait before the units may be used, as [`Reserved::wait`] says.
     pub const fn wait(&self) -> Duration {
         self.reserved.wait()
+    }
+
+    /// Has this one woken, and not the one from before, when the units may be used sooner.
+    pub(crate) fn watch_by(&self, waker: Option<Waker>) {
+        self.reserved.watch_by(waker);
     }
 
     /// The decision by which they were reserved, as [`Reserved::decision`] says.

@@ -6,15 +6,15 @@ use super::{
 };
 use crate::{
     algorithms::{Bucket, Gcra},
-    decision::{CostTooLarge, Decision},
-    limiter::check_cost,
+    decision::Decision,
     machine::{Machine, Taken},
+    queue::{Moved, Ticket},
     quota::Quota,
     rule::{Algorithm, Rule},
 };
 use std::{
     mem,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 /// A part of the keys, under one lock.
@@ -33,12 +33,14 @@ pub(super) struct Keys {
     seen: u64,
     /// For machines and changes of them, one each.
     epoch: u64,
+    /// Those who are to be woken when the lock is not held any more.
+    moved: Moved,
 }
 
 impl Shard {
     pub(super) fn new(rules: &[Rule], max_keys: usize) -> Self {
         let (table, rules, gcra) = (Table::new(max_keys), rules.to_vec(), gcra_of(rules));
-        Self(Mutex::new(Keys { table, rules, gcra, seen: 0, epoch: 0 }))
+        Self(Mutex::new(Keys { table, rules, gcra, seen: 0, epoch: 0, moved: Moved::default() }))
     }
 
     #[inline]
@@ -62,50 +64,53 @@ impl Keys {
 
     /// Takes `cost` of a key, which is made if there is room; with this quota in its first rule, if there is one for the key.
     #[inline]
-    pub(super) fn check(
-        &mut self,
-        id: Id,
-        quota: Option<Quota>,
-        cost: u64,
-        now: u64,
-    ) -> Option<Result<Decision, CostTooLarge>> {
+    pub(super) fn check(&mut self, id: Id, quota: Option<Quota>, cost: u64, now: u64) -> Option<Decision> {
         let slot = self.slot(id, quota, now)?;
         if let Some(gcra) = self.gcra_for(quota)
             && let Some(Kept::Bucket(full_at)) = self.table.at(slot)
         {
-            let limit = gcra.burst();
-            if cost > limit {
-                return Some(Err(CostTooLarge { cost, limit }));
-            }
             let (decision, after) = gcra.check(*full_at, cost, now);
             *full_at = after;
-            return Some(Ok(decision));
+            return Some(decision);
         }
         Some(self.check_machine(slot, quota, cost, now))
     }
 
     /// Apart, so that the way of one token bucket stays short.
     #[inline(never)]
-    fn check_machine(
-        &mut self,
-        slot: usize,
-        quota: Option<Quota>,
-        cost: u64,
-        now: u64,
-    ) -> Result<Decision, CostTooLarge> {
-        let machine = self.machine_at(slot, quota, now);
-        check_cost(machine, cost)?;
-        Ok(machine.check(cost, now))
+    fn check_machine(&mut self, slot: usize, quota: Option<Quota>, cost: u64, now: u64) -> Decision {
+        self.machine_at(slot, quota, now).check(cost, now)
     }
 
-    /// What [`check`](Self::check) would answer for one unit.
-    pub(super) fn peek(&mut self, id: Id, quota: Option<Quota>, now: u64) -> Option<Decision> {
-        let (gcra, is_full) = (self.gcra, self.table.is_full());
+    /// Those who may come sooner, to be woken when the lock is not held any more.
+    #[inline]
+    pub(super) fn moved(&mut self) -> Option<Moved> {
+        (!self.moved.is_empty()).then(|| mem::take(&mut self.moved))
+    }
+
+    /// What [`check`](Self::check) would answer for one unit. It moves nothing, whatever the moment.
+    pub(super) fn peek(&self, id: Id, quota: Option<Quota>, now: u64) -> Option<Decision> {
+        let now = now.max(self.seen);
+        let first = self.first(quota);
+        let as_first = |machine: &Machine| match first.filter(|first| !machine.begins_with(*first)) {
+            Some(first) => machine.aside_with(first, now).peek(now).0,
+            None => machine.peek(now).0,
+        };
+        match (self.table.search(id), self.gcra) {
+            (Ok(slot), Some(gcra)) if let Some(full_at) = self.table.full_at(slot) => {
+                Some(as_first(&Machine::of_bucket(Bucket::at(gcra, full_at), 0)))
+            }
+            (Ok(slot), _) => self.table.machine(slot).map(as_first),
+            (Err(_), _) => self.table.has_room(now).then(|| new(first, &self.rules, 0).peek(now).0),
+        }
+    }
+
+    /// When the owner of this ticket has his turn, if it is still to come.
+    pub(super) fn watch(&mut self, id: Id, ticket: &Arc<Ticket>, now: u64) -> Option<u64> {
+        // If the machine is not there any more, everything has come back by itself.
         match self.table.find(id) {
-            Some(Kept::Machine(machine)) => Some(machine.peek(1, now)),
-            Some(Kept::Bucket(full_at)) => gcra.map(|gcra| gcra.peek(*full_at, 1, now)),
-            None if is_full => None,
-            None => Some(new(self.first(quota), &self.rules, 0).peek(1, now)),
+            Some(Kept::Machine(machine)) => machine.watch(ticket, now),
+            _ => None,
         }
     }
 
@@ -119,7 +124,7 @@ impl Keys {
     pub(super) fn give_back(&mut self, id: Id, taken: &Taken, now: u64) {
         // If the machine is not there any more, everything has come back by itself.
         if let Some(Kept::Machine(machine)) = self.table.find(id) {
-            machine.give_back(taken, now);
+            self.moved.append(machine.give_back(taken, now));
         }
     }
 
@@ -127,33 +132,37 @@ impl Keys {
     pub(super) fn refund(&mut self, id: Id, units: u64, now: u64) {
         let gcra = self.gcra;
         match self.table.find(id) {
-            Some(Kept::Machine(machine)) => machine.refund(units, now),
+            Some(Kept::Machine(machine)) => self.moved.append(machine.refund(units, now)),
             Some(Kept::Bucket(full_at)) => *full_at = gcra.map_or(*full_at, |gcra| gcra.refund(*full_at, units)),
             None => {}
         }
     }
 
-    /// Takes other rules, for all keys.
-    pub(super) fn change(&mut self, rules: &[Rule], now: u64) {
+    /// Takes other rules, for all keys; if each has a quota of its own, it keeps that as long as the algorithm stays.
+    pub(super) fn change(&mut self, rules: &[Rule], own_quotas: bool, now: u64) {
         self.rules = rules.to_vec();
         self.epoch += 1;
         let epoch = self.epoch;
         if let Some(old) = mem::replace(&mut self.gcra, gcra_of(rules)) {
             match rules {
-                [rule] if self.gcra.is_some() => {
+                [rule] if self.gcra.is_some() && !own_quotas => {
                     self.table.buckets_mut().for_each(|full_at| *full_at = old.change(*full_at, rule.quota(), now).1);
                 }
                 _ => self.table.make_machines(|full_at| Machine::of_bucket(Bucket::at(old, full_at), epoch)),
             }
         }
-        self.table.machines_mut().for_each(|machine| machine.change(rules, epoch, now));
+        let moved = &mut self.moved;
+        self.table.machines_mut().for_each(|machine| moved.append(machine.change(rules, own_quotas, epoch, now)));
     }
 
     /// Where a key is, made if there is room.
     #[inline]
     fn slot(&mut self, id: Id, quota: Option<Quota>, now: u64) -> Option<usize> {
         match self.table.search(id) {
-            Ok(slot) => Some(slot),
+            Ok(slot) => {
+                self.table.mark(slot);
+                Some(slot)
+            }
             Err(_) => self.insert(id, quota, now),
         }
     }
@@ -179,7 +188,7 @@ impl Keys {
             None => unreachable!("where there are buckets there is one token bucket"),
         });
         if let Some(first) = first.filter(|first| !machine.begins_with(*first)) {
-            machine.change_first(first, epoch, now);
+            self.moved.append(machine.change_first(first, epoch, now));
         }
         machine
     }

@@ -97,6 +97,29 @@ impl Table {
         self.machines.get_mut(word.index()).map(|(_, machine)| Kept::Machine(machine))
     }
 
+    /// When the bucket there is full again, if it is one.
+    pub(super) fn full_at(&self, slot: usize) -> Option<u64> {
+        let word = self.slots[slot].word;
+        word.is_bucket().then_some(word.0)
+    }
+
+    /// The machine there, if it is one.
+    pub(super) fn machine(&self, slot: usize) -> Option<&Machine> {
+        self.machines.get(self.slots[slot].word.index()).map(|(_, machine)| machine)
+    }
+
+    /// Lets the hand pass this key once more.
+    #[inline]
+    pub(super) fn mark(&mut self, slot: usize) {
+        self.slots[slot].id.mark();
+    }
+
+    /// Whether a new key would find room.
+    pub(super) fn has_room(&self, now: u64) -> bool {
+        let slots = self.slots.iter().cycle().skip(self.hand).take(LOOKS.min(self.slots.len()));
+        !self.is_full() || slots.into_iter().any(|slot| !slot.id.is_marked() && self.is_fresh(slot.word, now))
+    }
+
     /// Adds a key that is not there, with a full bucket, if there is room for it or can be made. Answers where it is.
     pub(super) fn insert(&mut self, id: Id, now: u64) -> Option<usize> {
         // Not before it is needed: a key that is evicted and comes back has to be made again.
@@ -175,22 +198,27 @@ impl Table {
     /// Looks at the next few slots, and takes out the keys of which nothing is remembered that matters.
     fn move_hand(&mut self, now: u64) {
         for _ in 0..LOOKS.min(self.slots.len()) {
-            if self.fresh_at(self.slots[self.hand].word).is_some_and(|fresh_at| fresh_at <= now) {
+            let Slot { id, word } = self.slots[self.hand];
+            if !self.is_fresh(word, now) {
+                self.hand = self.next(self.hand);
+            } else if id.is_marked() {
+                // It has asked since the hand was here, and is likely to ask again.
+                self.slots[self.hand].id = id.unmarked();
+                self.hand = self.next(self.hand);
+            } else {
                 // Another one may move to this slot, so the hand stays.
                 self.remove(self.hand);
                 self.evicted += 1;
-            } else {
-                self.hand = self.next(self.hand);
             }
         }
     }
 
-    /// From when on it is as if nothing had been taken.
-    fn fresh_at(&self, word: Word) -> Option<u64> {
+    /// Whether there is a key of which everything has come back.
+    fn is_fresh(&self, word: Word, now: u64) -> bool {
         if word.is_bucket() {
-            return Some(word.0);
+            return word.0 <= now;
         }
-        self.machines.get(word.index()).map(|(_, machine)| machine.fresh_at())
+        self.machines.get(word.index()).is_some_and(|(_, machine)| machine.fresh_at() <= now)
     }
 
     /// Empties a slot, and moves those behind it which would not be found any more.

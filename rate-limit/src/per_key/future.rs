@@ -39,6 +39,7 @@ enum State<S: Service<Req>, Req, H: Deref<Target: Lender>> {
     Waiting {
         #[pin]
         timer: Sleep,
+        is_due: bool,
         service: S,
         call: Option<(Req, Reservation<H>)>,
     },
@@ -55,7 +56,14 @@ impl<S: Service<Req>, Req, H: Deref<Target: Lender>> WaitingResponseFuture<S, Re
     }
 
     pub(super) fn waiting(at: Instant, service: S, request: Req, reservation: Reservation<H>) -> Self {
-        Self { state: State::Waiting { timer: sleep_until(at), service, call: Some((request, reservation)) } }
+        Self {
+            state: State::Waiting {
+                timer: sleep_until(at),
+                is_due: false,
+                service,
+                call: Some((request, reservation)),
+            },
+        }
     }
 }
 
@@ -72,9 +80,13 @@ where
         loop {
             match state.as_mut().project() {
                 StateProjected::Refused(refused) => return Poll::Ready(Err(take_once(refused).into())),
-                StateProjected::Waiting { timer, service, call } => {
-                    // Pending: the timer will wake us; then the service will.
-                    ready!(timer.poll(cx));
+                StateProjected::Waiting { timer, is_due, service, call } => {
+                    let (_, reservation) = call.as_ref().expect("the future was polled after a panic");
+                    // Pending: the timer will wake us, or who leaves before; then the service will.
+                    if !*is_due {
+                        ready!(reservation.poll_turn(timer, cx));
+                        *is_due = true;
+                    }
                     if let Err(error) = ready!(service.poll_ready(cx)) {
                         // Given back before it is answered: a finished future may be kept for a while.
                         state.set(State::Refused(None));

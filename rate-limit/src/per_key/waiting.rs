@@ -33,7 +33,7 @@ use tower_service::Service;
 /// # Cancel safety
 ///
 /// A response future that is dropped before the inner service was called leaves the queue and gives its units back; those behind
-/// keep their moments. Later nothing is given back, since the service was asked.
+/// come sooner. Later nothing is given back, since the service was asked.
 ///
 /// # Panics
 ///

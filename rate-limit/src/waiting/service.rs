@@ -10,7 +10,7 @@ use std::{
     task::{Context, Poll, ready},
     time::Duration,
 };
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::{Sleep, sleep_until};
 use tower_service::Service;
 
 /// Lets callers wait until there is a unit for their call.
@@ -31,8 +31,8 @@ use tower_service::Service;
 ///
 /// # Cancel safety
 ///
-/// A service that is dropped while it waits or is ready gives its unit back, and nobody waits for it any longer who comes later;
-/// those who wait already keep their moments. What a call took is not given back when its future is dropped, since
+/// A service that is dropped while it waits or is ready gives its unit back, and those behind come
+/// sooner. What a call took is not given back when its future is dropped, since
 /// the service was asked.
 ///
 /// # Panics
@@ -120,9 +120,9 @@ where
             self.told = Told::Ask;
             return Poll::Ready(Ok(()));
         };
-        if let Some(at) = reservation.at() {
-            // Pending: the timer will wake us.
-            ready!(poll_timer(&mut self.timer, at, cx));
+        if told != Told::Come {
+            // Pending: the timer will wake us, or who leaves before.
+            ready!(poll_turn(reservation, &mut self.timer, cx));
         }
         self.told = Told::Come;
         Poll::Ready(Ok(()))
@@ -153,12 +153,14 @@ impl<S, H: Deref<Target = Limiter> + Clone> WaitingRateLimit<S, H> {
     }
 }
 
-fn poll_timer(timer: &mut Option<Pin<Box<Sleep>>>, at: Instant, cx: &mut Context<'_>) -> Poll<()> {
+fn poll_turn<H: Deref<Target = Limiter>>(
+    reservation: &Reservation<H>,
+    timer: &mut Option<Pin<Box<Sleep>>>,
+    cx: &mut Context<'_>,
+) -> Poll<()> {
+    let Some(at) = reservation.at() else { return Poll::Ready(()) };
     let timer = timer.get_or_insert_with(|| Box::pin(sleep_until(at)));
-    if timer.deadline() != at {
-        timer.as_mut().reset(at);
-    }
-    timer.as_mut().poll(cx)
+    reservation.poll_turn(timer.as_mut(), cx)
 }
 
 impl<S: Clone, H: Deref<Target = Limiter> + Clone> Clone for WaitingRateLimit<S, H> {
