@@ -26,6 +26,8 @@ impl Limiter {
     /// asks for less nor by [`check`](Self::check). How long it takes is known at once, so nobody waits in vain.
     ///
     /// To pace calls that go out, make a token bucket with a [burst](crate::Quota::burst) of one: they then go out evenly.
+    /// Tokio's timers have milliseconds, and a wait is rounded up to one; with more than some hundred calls per second, a burst of some
+    /// milliseconds is needed to reach the rate.
     ///
     /// # Errors
     ///

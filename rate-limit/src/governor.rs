@@ -22,7 +22,7 @@ use std::{
 ///
 /// It decides by its own clock and keeps its own promises: no bound on waiting, no order, no reservations. Of a refusal it says
 /// when to come back, but not what is left: `remaining` is then zero, and `reset_after` the time that an empty bucket takes.
-/// With a cost of zero it is not asked, and `limit` is zero.
+/// With a cost of zero it is not asked, and `limit` is zero; above `u32::MAX`, which it cannot be asked, `limit` is that.
 ///
 /// ```
 /// use governor::RateLimiter;

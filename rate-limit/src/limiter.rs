@@ -62,6 +62,9 @@ pub struct Limiter {
     cell: Option<Cell>,
     locked: Mutex<Locked>,
     shadow: AtomicBool,
+    /// How often the rules were changed.
+    #[cfg(feature = "http")]
+    version: std::sync::atomic::AtomicU64,
     observers: Observers,
 }
 
@@ -108,18 +111,16 @@ impl Limiter {
             [rule] if rule.algorithm() == Algorithm::TokenBucket => Some(Cell::new(Gcra::new(rule.quota()))),
             _ => None,
         };
+        let mut machine = Machine::new(&config.rules, 0);
+        machine.reserve();
         Ok(Self {
             start: now.now(),
             cell,
             shadow: AtomicBool::new(config.shadow),
+            #[cfg(feature = "http")]
+            version: std::sync::atomic::AtomicU64::new(0),
             observers: Observers::new(intern(&config.name)),
-            locked: Mutex::new(Locked {
-                machine: Machine::new(&config.rules, 0).reserve(),
-                seen: 0,
-                closers: 0,
-                changes: 0,
-                config,
-            }),
+            locked: Mutex::new(Locked { machine, seen: 0, closers: 0, changes: 0, config }),
         })
     }
 
@@ -144,7 +145,7 @@ impl Limiter {
     ///
     /// # Errors
     ///
-    /// If it is more than can ever be taken at once.
+    /// If it is more than can ever be taken at once. It counts as a refusal; in shadow mode it is allowed instead.
     #[inline]
     pub fn check_cost_at(&self, cost: u64, now: impl Now) -> Result<Decision, CostTooLarge> {
         let now = self.time(now);
@@ -156,7 +157,8 @@ impl Limiter {
         self.tell(decision, cost)
     }
 
-    /// What [`check_at`](Self::check_at) would answer. It takes nothing, and does not count as a refusal.
+    /// What [`check_at`](Self::check_at) would answer. It takes nothing, moves nothing, whatever the moment, and does not count as
+    /// a refusal. While somebody waits it takes time for each who does.
     pub fn peek_at(&self, now: impl Now) -> Decision {
         self.look(self.time(now)).0
     }
@@ -184,6 +186,19 @@ impl Limiter {
     ///
     /// If that moment is too far away, or if it never comes.
     pub fn reserve_at(&self, cost: u64, wait_at_most: Duration, now: impl Now) -> Result<Reserved, ReserveError> {
+        self.reserve_untold(cost, wait_at_most, now).or_else(|decision| {
+            let decision = self.tell(decision, cost)?;
+            if decision.allowed { Ok(Reserved::new(None, decision, 0)) } else { Err(ReserveError::TooLate(decision)) }
+        })
+    }
+
+    /// The same, but it does not count as a refusal if there is none, in shadow mode either.
+    pub(crate) fn reserve_untold(
+        &self,
+        cost: u64,
+        wait_at_most: Duration,
+        now: impl Now,
+    ) -> Result<Reserved, Decision> {
         let now = self.time(now);
         if let Some(cell) = self.cell.as_ref().filter(|cell| cost <= cell.limit())
             && let Some((decision, from)) = cell.reserve(cost, now)
@@ -196,12 +211,8 @@ impl Limiter {
             let (answer, taken) = machine.reserve_until(cost, now, now.saturating_add(wait).min(HORIZON));
             (answer, taken, now)
         });
-        let decision = self.tell(answer.decision, cost)?;
-        if !decision.allowed {
-            return Err(ReserveError::TooLate(decision));
-        }
-        let wait = if decision.shadow { 0 } else { answer.at.saturating_sub(now) };
-        Ok(Reserved::new(taken, decision, wait))
+        let decision = answer.decision;
+        if decision.allowed { Ok(Reserved::new(taken, decision, answer.at.saturating_sub(now))) } else { Err(decision) }
     }
 
     /// How long to wait before the units may be used, as of `now`.
@@ -254,7 +265,8 @@ impl Limiter {
     /// Takes another configuration, and keeps what was taken.
     ///
     /// The rules are compared one by one. A token bucket keeps the units that are in it, as many as fit in. A window keeps what
-    /// counts in it; with another period all of it counts as taken now, but for the log, which is exact. A rule that is new, or
+    /// counts in it; with another period all of it counts as taken now, but for the log, which is exact. It
+    /// keeps all of it even above a lowered limit. A rule that is new, or
     /// kept by another algorithm than the one in its place, starts fresh. Who waits comes sooner if the new rules allow it,
     /// and never later than he was told.
     ///
@@ -278,9 +290,24 @@ impl Limiter {
         }
         locked.config = config.clone();
         locked.changes += 1;
+        // Relaxed: who is answered by the new rules has had the lock after us, and sees it.
+        #[cfg(feature = "http")]
+        self.version.store(locked.changes, Ordering::Relaxed);
         let epoch = locked.changes;
-        self.act(locked, now, |machine, now| machine.change(&config.rules, false, epoch, now)).wake();
+        self.act(locked, now, |machine, now| {
+            let moved = machine.change(&config.rules, false, epoch, now);
+            machine.reserve();
+            moved
+        })
+        .wake();
         Ok(())
+    }
+
+    /// Another one after each change of the rules.
+    #[cfg(feature = "http")]
+    pub(crate) fn rules_version(&self) -> u64 {
+        // Relaxed: see `reconfigure_at`.
+        self.version.load(Ordering::Relaxed)
     }
 
     /// The limiter as it is now.

@@ -68,9 +68,8 @@ impl Machine {
     }
 
     /// Makes room for all that the rules can ever hold, so that nothing is allocated later.
-    pub(crate) fn reserve(mut self) -> Self {
+    pub(crate) fn reserve(&mut self) {
         self.states.all_mut().iter_mut().for_each(State::reserve);
-        self
     }
 
     /// The most units that can be taken at once.

@@ -7,7 +7,6 @@ use crate::{
     limiter::Limiter,
     reserved::Reserved,
 };
-use mainstay_core::Now;
 use std::{
     fmt,
     future::{Future, poll_fn},
@@ -81,12 +80,14 @@ impl<H: Deref<Target = Limiter>> Reservation<H> {
     ///
     /// If that moment is too far away, or if it never comes.
     pub fn take(limiter: H, cost: u64, wait_at_most: Duration) -> Result<Self, ReserveError> {
-        Self::take_at(limiter, cost, wait_at_most, Clock)
+        let reserved = limiter.reserve_at(cost, wait_at_most, Clock)?;
+        Ok(Self::new(limiter, reserved))
     }
 
-    pub(crate) fn take_at(limiter: H, cost: u64, wait_at_most: Duration, now: impl Now) -> Result<Self, ReserveError> {
-        let reserved = limiter.reserve_at(cost, wait_at_most, now)?;
-        Ok(Self::new(limiter, reserved))
+    /// One unit, if it comes in time; that it does not is no refusal.
+    pub(crate) fn take_untold(limiter: H, wait_at_most: Duration) -> Option<Self> {
+        let reserved = limiter.reserve_untold(1, wait_at_most, Clock).ok()?;
+        Some(Self::new(limiter, reserved))
     }
 }
 

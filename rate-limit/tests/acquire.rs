@@ -230,3 +230,14 @@ async fn wait_of_a_century_is_possible() {
     drop(waiting);
     assert_eq!(limiter.snapshot().waiting, 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn pace_above_what_timers_can_tell_needs_a_burst_of_some_milliseconds() {
+    let limiter = Limiter::new(Quota::per_second(10_000).unwrap().burst(50).unwrap()).unwrap();
+    let start = Instant::now();
+    for _ in 0..10_000 {
+        limiter.acquire(1, Duration::from_secs(1)).await.unwrap();
+    }
+    let took = start.elapsed();
+    assert!((990..1_010).contains(&took.as_millis()), "{took:?}");
+}

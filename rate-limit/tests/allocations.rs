@@ -81,3 +81,16 @@ fn million_hostile_keys_stay_under_the_ceiling() {
         assert!(used.bytes_max <= 100_000 * most, "{rule:?}: {} bytes", used.bytes_max);
     }
 }
+
+#[test]
+fn log_allocates_nothing_after_a_change() {
+    let now = now();
+    let limiter = Limiter::new_at(Rule::sliding_log(Quota::per_second(10).unwrap()), now).unwrap();
+    limiter.reconfigure_at(Rule::sliding_log(Quota::per_second(1_000).unwrap()), now).unwrap();
+    let measured = measure(|| {
+        for _ in 0..1_000 {
+            let _ = limiter.check_at(now);
+        }
+    });
+    assert_eq!(measured.count_total, 0);
+}

@@ -221,3 +221,48 @@ fn a_moment_before_the_last_one_admits_no_more() {
         assert!(limiter.check_cost_at(2, later + 2 * SECOND).unwrap().allowed, "{rule:?}");
     }
 }
+
+#[test]
+fn shadow_allows_a_cost_above_the_limit_and_counts_it() {
+    let limiter = Limiter::new(Config::new(per_second(10)).shadow(true)).unwrap();
+    assert!(limiter.check_cost(11).is_ok_and(|decision| decision.allowed && decision.shadow));
+    let reserved = limiter.reserve_at(11, Duration::ZERO, start()).unwrap();
+    assert_eq!((reserved.wait(), limiter.snapshot().refused), (Duration::ZERO, 2));
+}
+
+#[test]
+fn nothing_remains_when_one_unit_is_refused() {
+    let now = start();
+    for rule in rules(per_second(10)) {
+        let limiter = Limiter::new_at(rule, now).unwrap();
+        assert!(limiter.check_cost_at(10, now).unwrap().allowed);
+        let _place = limiter.reserve_at(3, 5 * SECOND, now).unwrap();
+        let peek = limiter.peek_at(now);
+        assert!(!peek.allowed);
+        assert_eq!(peek.remaining, 0, "{rule:?}");
+    }
+}
+
+#[test]
+fn peek_of_a_later_moment_moves_nothing() {
+    let now = start();
+    for rule in rules(per_second(2)) {
+        let limiter = Limiter::new_at(rule, now).unwrap();
+        assert!(limiter.check_cost_at(2, now).unwrap().allowed);
+        let _ = limiter.peek_at(now + 10 * SECOND);
+        assert!(!limiter.check_cost_at(2, now + MILLI).unwrap().allowed, "{rule:?}: four units in a millisecond");
+    }
+}
+
+#[test]
+fn what_a_partner_sells_per_minute_is_kept_by_a_log_or_nearly_by_a_small_burst() {
+    let now = start();
+    let quota = Quota::per_minute(100).unwrap();
+    for (rule, most) in
+        [(Rule::sliding_log(quota), 100), (quota.burst(5).unwrap().into(), 105), (Rule::token_bucket(quota), 200)]
+    {
+        let limiter = limiter(rule, now);
+        let admitted = (0..6_000_u32).filter(|tick| limiter.check_at(now + *tick * 10 * MILLI).allowed).count();
+        assert!((most - 1..=most).contains(&admitted), "{admitted} in the first minute by {rule:?}");
+    }
+}

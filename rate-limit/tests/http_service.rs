@@ -1,6 +1,7 @@
 //! A client whose quota is used up is refused as HTTP and gRPC have it, and the inner service is not asked.
 #![cfg(feature = "http")]
 
+use axum::extract::ConnectInfo;
 use futures_util::FutureExt;
 use http::{HeaderValue, Request, Response, StatusCode, header::CONTENT_TYPE};
 use mainstay_core::http::Rejection;
@@ -235,7 +236,7 @@ fn each_client_may_have_its_own_quota() {
     assert_eq!(field(&partner, "ratelimit"), Some(r#""rate-limit";r=999;t=1"#));
     assert_eq!(field(&partner, "ratelimit-policy"), None, "that is not the quota of the configuration");
     let flo = ask(&service, by("flo"));
-    assert_eq!(field(&flo, "ratelimit-policy"), Some(r#""rate-limit";q=1;w=60"#));
+    assert_eq!(field(&flo, "ratelimit"), Some(r#""rate-limit";r=0;t=60"#));
     assert_eq!(ask(&service, by("flo")).status(), 429);
     assert_eq!(ask(&service, by("partner")).status(), 200);
 }
@@ -427,4 +428,55 @@ fn a_made_up_entry_left_of_the_trusted_ones_gives_no_fresh_quota() {
         assert_eq!(ask(&service, from(made_up)).status(), 429);
     }
     assert_eq!(layer.handle().snapshot().keys, 1);
+}
+
+#[test]
+fn policy_that_does_not_hold_any_more_is_left_out() {
+    let layer = HttpRateLimitLayer::new(Quota::per_second(10).unwrap(), Bearer).unwrap();
+    layer.handle().reconfigure(Quota::per_hour(10).unwrap()).unwrap();
+    let response = ask(&layer.layer(Leaf::default()), by("flo"));
+    let policy = response.headers().get("ratelimit-policy");
+    assert!(policy.is_none(), "{policy:?}, but it is 10 per hour");
+}
+
+#[test]
+fn policy_of_another_clients_quota_is_left_out() {
+    let limiter =
+        KeyedLimiter::with_quotas(Quota::per_minute(100).unwrap(), |_: &ClientId| Quota::per_hour(100).unwrap());
+    let layer = HttpRateLimitLayer::with_limiter(Arc::new(limiter.unwrap()), Bearer);
+    let response = ask(&layer.layer(Leaf::default()), by("flo"));
+    let policy = response.headers().get("ratelimit-policy");
+    assert!(policy.is_none(), "{policy:?}, but it is 100 per hour");
+}
+
+#[test]
+fn policies_are_left_out_of_all_rules_if_one_may_not_hold() {
+    let config = Config::new(Quota::per_second(10).unwrap()).rule(Rule::fixed_window(Quota::per_hour(5).unwrap()));
+    let limiter = KeyedLimiter::with_quotas(config, |_: &ClientId| Quota::per_second(1_000).unwrap()).unwrap();
+    let layer = HttpRateLimitLayer::with_limiter(Arc::new(limiter), Bearer);
+    let response = ask(&layer.layer(Leaf::default()), by("flo"));
+    let policy = response.headers().get("ratelimit-policy").map(|value| value.to_str().unwrap().to_owned());
+    assert!(policy.is_none(), "{policy:?}, but it is 1000 per second");
+}
+
+#[test]
+fn fresh_layer_names_the_policy_of_its_limiter() {
+    let layer = HttpRateLimitLayer::new(Quota::per_second(10).unwrap(), Bearer).unwrap();
+    layer.handle().reconfigure(Quota::per_second(20).unwrap()).unwrap();
+    let fresh = layer.fresh();
+    let response = ask(&fresh.layer(Leaf::default()), by("flo"));
+    let policy = response.headers().get("ratelimit-policy").map(|value| value.to_str().unwrap().to_owned());
+    assert_eq!(policy.as_deref(), Some(r#""rate-limit";q=20;w=1"#));
+}
+
+#[test]
+fn clients_of_axum_without_a_proxy_are_told_apart() {
+    let identify = Peer::of(|info: &ConnectInfo<SocketAddr>| Some(info.0));
+    let layer = HttpRateLimitLayer::new(visitors(1), identify).unwrap();
+    let service = layer.layer(Leaf::default());
+    for (client, status) in [("203.0.113.1:1", 200), ("203.0.113.2:1", 200), ("203.0.113.1:2", 429)] {
+        let mut request = Request::new(Body::new());
+        request.extensions_mut().insert(ConnectInfo(client.parse::<SocketAddr>().unwrap()));
+        assert_eq!(ask(&service, request).status(), status, "{client}");
+    }
 }

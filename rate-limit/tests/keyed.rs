@@ -3,6 +3,10 @@
 use mainstay_rate_limit::{Config, KeyedConfig, KeyedLimiter, Quota, Rule};
 use std::{
     collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -73,8 +77,8 @@ fn quota_of_a_key_is_carried_over_when_it_changes() {
     let now = start();
     for rule in rules(per_second(10)) {
         let limit = Arc::new(AtomicU64::new(10));
-        let of = limit.clone();
-        let quota_of = move |key: &u32| per_second(if *key == 0 { of.load(SeqCst) } else { 3 });
+        let of = Arc::clone(&limit);
+        let quota_of = move |key: &u32| per_second(if *key == 0 { of.load(Ordering::Relaxed) } else { 3 });
         let limiter = KeyedLimiter::with_quotas_at(rule, quota_of, now).unwrap();
 
         assert_eq!(limiter.check_cost_at(&0, 4, now).unwrap().remaining, 6, "{rule:?}");
@@ -212,4 +216,96 @@ fn key_that_has_reserved_decides_as_one_that_has_not() {
         assert_eq!(limiter.peek_at(&0, at), limiter.peek_at(&1, at));
         assert_eq!(limiter.check_cost_at(&0, 5, at), limiter.check_cost_at(&1, 5, at));
     }
+}
+
+#[test]
+fn peek_answers_as_check_after_the_quota_of_the_key_has_changed() {
+    let now = start();
+    let limit = Arc::new(AtomicU64::new(1));
+    let of = Arc::clone(&limit);
+    let limiter = KeyedLimiter::with_quotas_at(
+        per_second(1),
+        move |_: &u32| {
+            // Relaxed: one thread.
+            per_second(of.load(Ordering::Relaxed))
+        },
+        now,
+    )
+    .unwrap();
+    let _ = limiter.check_at(&1, now);
+    limit.store(10, Ordering::Relaxed); // Relaxed: one thread.
+    let peek = limiter.peek_at(&1, now + SECOND);
+    let check = limiter.check_at(&1, now + SECOND);
+    assert_eq!((peek.allowed, peek.limit), (check.allowed, check.limit));
+}
+
+#[test]
+fn peek_answers_as_check_when_there_are_keys_to_evict() {
+    let now = start();
+    let limiter = KeyedLimiter::<u32>::new_at(KeyedConfig::new(per_second(1)).max_keys(8), now).unwrap();
+    (0..8).for_each(|key| assert!(limiter.check_at(&key, now).allowed));
+    assert!(limiter.check_at(&99, now + 500 * MILLI).allowed, "one without room");
+    let later = now + SECOND;
+    let peek = limiter.peek_at(&100, later);
+    let check = limiter.check_at(&100, later);
+    assert_eq!(peek.allowed, check.allowed);
+}
+
+#[test]
+fn peek_of_another_key_moves_nothing() {
+    let now = start();
+    let limiter =
+        KeyedLimiter::<str>::new_at(KeyedConfig::new(Rule::sliding_log(per_second(2))).max_keys(100), now).unwrap();
+    assert!(limiter.check_cost_at("alice", 2, now).unwrap().allowed);
+    let _ = limiter.peek_at("bob", now + 10 * SECOND);
+    assert!(!limiter.check_cost_at("alice", 2, now + MILLI).unwrap().allowed, "four units of alice in a millisecond");
+}
+
+#[test]
+fn live_change_leaves_the_quota_of_a_key_alone() {
+    let now = start();
+    let paid = per_second(1_000);
+    let limiter = KeyedLimiter::with_quotas_at(per_second(1), move |_: &u32| paid, now).unwrap();
+    assert_eq!(limiter.check_at(&1, now).remaining, 999);
+    limiter.reconfigure_at(per_second(2), now).unwrap();
+    assert_eq!(limiter.check_at(&1, now).remaining, 998, "nothing of the key has changed");
+}
+
+#[test]
+fn live_change_does_not_forget_what_a_key_took_of_its_own_quota() {
+    let now = start();
+    let paid = Rule::sliding_counter(Quota::per_hour(1_000).unwrap()).quota();
+    let default = |limit| Rule::sliding_counter(per_second(limit));
+    let limiter = KeyedLimiter::with_quotas_at(default(1), move |_: &u32| paid, now).unwrap();
+    assert!(limiter.check_cost_at(&1, 1_000, now).unwrap().allowed);
+    limiter.reconfigure_at(default(2), now).unwrap();
+    assert!(!limiter.check_cost_at(&1, 900, now + MILLI).unwrap().allowed, "1,900 in an hour");
+}
+
+#[test]
+fn hostile_keys_do_not_shut_out_a_steady_one_who_is_there() {
+    let now = start();
+    let rule = Rule::token_bucket(Quota::per_minute(100).unwrap());
+    let limiter = KeyedLimiter::<u64>::new_at(KeyedConfig::new(rule).max_keys(1_000), now).unwrap();
+    let mut hostile = 1_000_000;
+    let mut refused = 0;
+    for second in 0..600_u32 {
+        let at = now + second * SECOND;
+        if second % 2 == 0 {
+            refused += u32::from(!limiter.check_at(&7, at).allowed);
+        }
+        for _ in 0..50 {
+            hostile += 1;
+            let _ = limiter.check_cost_at(&hostile, 100, at + 500 * MILLI);
+        }
+        // What has come back to the overflow meanwhile; nobody new gets any of it.
+        for _ in 0..4 {
+            hostile += 1;
+            let _ = limiter.check_at(&hostile, at + 999 * MILLI);
+        }
+    }
+    assert_eq!(
+        refused, 0,
+        "of 300 requests in ten minutes by a key that was there first, with one each 2 s of 100 per minute"
+    );
 }

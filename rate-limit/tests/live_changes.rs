@@ -167,3 +167,29 @@ fn lowering_the_quota_puts_nobody_off() {
     limiter.reconfigure_at(Quota::per_hour(1).unwrap(), now).unwrap();
     assert_eq!([&place, &next].map(|place| limiter.wait_at(place, now)), [100, 200].map(Duration::from_millis));
 }
+
+#[test]
+fn windows_keep_what_counts_over_two_changes() {
+    let now = start();
+    for make in [Rule::sliding_counter, Rule::fixed_window, Rule::sliding_log] {
+        let limiter = Limiter::new_at(make(Quota::per_hour(1_000).unwrap()), now).unwrap();
+        assert!(limiter.check_cost_at(500, now).unwrap().allowed);
+        limiter.reconfigure_at(make(Quota::per_hour(10).unwrap()), now).unwrap();
+        limiter.reconfigure_at(make(Quota::per_minute(1_000).unwrap()), now).unwrap();
+        assert_eq!(limiter.peek_at(now).remaining, 500, "{:?}", make(per_second(1)).algorithm());
+    }
+}
+
+#[test]
+fn log_keeps_places_that_are_larger_than_a_lower_limit() {
+    let now = start();
+    let limiter = Limiter::new_at(Rule::sliding_log(per_second(10)), now).unwrap();
+    assert!(limiter.check_cost_at(10, now).unwrap().allowed);
+    let place = limiter.reserve_at(10, 2 * SECOND, now).unwrap();
+    assert_eq!(place.wait(), SECOND);
+    limiter.reconfigure_at(Rule::sliding_log(per_second(5)), now + 500 * MILLI).unwrap();
+    assert_eq!(limiter.snapshot_at(now + 1_100 * MILLI).waiting, 0);
+    limiter.reconfigure_at(Rule::sliding_log(per_second(10)), now + 1_150 * MILLI).unwrap();
+    let more = limiter.check_cost_at(5, now + 1_200 * MILLI).unwrap();
+    assert!(!more.allowed, "10 at 1 s and 5 at 1.2 s, and no limit was ever above 10");
+}

@@ -311,3 +311,22 @@ fn gap_of_one_who_left_is_for_the_next_and_not_for_those_who_come_later() {
     assert_eq!(limiter.wait_at(&second, now), 100 * MILLI);
     assert_eq!(wait(&limiter, 1, now).wait(), 200 * MILLI);
 }
+
+#[test]
+fn refund_of_everything_keeps_later_bounds() {
+    for everything in [10, u64::MAX] {
+        let now = start();
+        let limiter = limiter(bucket(10), now);
+        let _ = limiter.check_at(now);
+        limiter.refund_at(everything, now);
+
+        assert!(limiter.check_cost_at(5, now).unwrap().allowed);
+        let reserved = limiter.reserve_at(5, Duration::ZERO, now).unwrap();
+        limiter.refund_at(5, now);
+        let at = now + 500 * MILLI;
+        assert!(limiter.check_cost_at(10, at).unwrap().allowed);
+        limiter.give_back_at(reserved, at);
+        let more = limiter.check_cost_at(5, at).unwrap();
+        assert!(!more.allowed, "fifteen at one moment after a refund of {everything}");
+    }
+}

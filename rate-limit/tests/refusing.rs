@@ -155,3 +155,18 @@ async fn cancelled_call_has_used_its_unit() {
     drop(service.call(1));
     assert_eq!(layer.handle().peek().remaining, 9);
 }
+
+#[tokio::test(start_paused = true)]
+async fn shadow_mode_refuses_nobody_whatever_it_costs() {
+    let layer = RateLimitLayer::new(Config::new(quota()).shadow(true)).unwrap().cost(|cost: &u64| *cost);
+    let service = layer.layer(leaf());
+    assert_eq!(service.oneshot(11).await, Ok(11));
+}
+
+#[tokio::test(start_paused = true)]
+async fn refusal_for_a_cost_that_never_fits_is_counted() {
+    let layer = RateLimitLayer::new(quota()).unwrap().cost(|cost: &u64| *cost);
+    let service = layer.layer(leaf());
+    assert!(service.oneshot(11).await.is_err());
+    assert_eq!(layer.handle().snapshot().refused, 1);
+}

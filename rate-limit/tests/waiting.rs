@@ -403,18 +403,18 @@ async fn calls_with_a_timeout_in_front_are_served_at_the_rate() {
     // Twelve callers per second; each gives up after 5 s.
     for second in 0..300 {
         if second == 200 {
-            served.store(0, Ordering::Relaxed);
+            served.store(0, Ordering::Relaxed); // Relaxed: one thread.
         }
         for _ in 0..12 {
             let (shop, served) = (shop.clone(), served.clone());
             tokio::spawn(async move {
                 if let Ok(Ok(())) = tokio::time::timeout(Duration::from_secs(5), shop.oneshot(())).await {
-                    served.fetch_add(1, Ordering::Relaxed);
+                    served.fetch_add(1, Ordering::Relaxed); // Relaxed: one thread.
                 }
             });
         }
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
-    let served = served.load(Ordering::Relaxed);
+    let served = served.load(Ordering::Relaxed); // Relaxed: one thread.
     assert!(served >= 990, "served {served} of 1000 in the last 100 s");
 }

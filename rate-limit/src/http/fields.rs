@@ -26,8 +26,8 @@ const SECOND: u128 = 1_000_000_000;
 ///   `Retry-After`, else the time until everything has come back.
 /// - The policy has the name of the limiter. With several rules it is followed by the place of the rule, as in `"visitors-2"`;
 ///   `RateLimit` is about the one that binds.
-/// - A decision by another limit than the rule was given here, since the client has a quota of its own or the limiter was
-///   reconfigured, leaves the policy out.
+/// - A decision whose `limit` is not that of the rule here leaves the policy out. The layer also leaves it out when the client
+///   has a quota by a function, and from a change of the rules on; a handler makes new fields then.
 /// - What a name has beside printable ASCII is percent-encoded.
 ///
 /// The layer writes them by itself. For a handler that has a limiter of its own:
@@ -51,6 +51,8 @@ const SECOND: u128 = 1_000_000_000;
 pub struct RateLimitFields {
     items: Vec<Item>,
     policy: HeaderValue,
+    /// That of the rules, if it is known.
+    version: Option<u64>,
 }
 
 /// What is known of a rule.
@@ -82,15 +84,30 @@ impl RateLimitFields {
         Self {
             policy: header_value(policies.join(", ").into()),
             items: names.into_iter().zip(rules).map(item).collect(),
+            version: None,
         }
+    }
+
+    /// The same, for rules of this version.
+    pub(super) fn of_version(self, version: Option<u64>) -> Self {
+        Self { version, ..self }
+    }
+
+    pub(super) const fn version(&self) -> Option<u64> {
+        self.version
     }
 
     /// Adds both fields, beside those of other limiters that the response may have been through.
     pub fn write(&self, decision: &Decision, headers: &mut HeaderMap) {
+        self.write_if(true, decision, headers);
+    }
+
+    /// Adds both, or without the policy if that does not hold any more.
+    pub(super) fn write_if(&self, holds: bool, decision: &Decision, headers: &mut HeaderMap) {
         let Some(Item { name, capacity }) = self.items.get(decision.rule) else {
             return;
         };
-        if *capacity == decision.limit {
+        if holds && *capacity == decision.limit {
             headers.append(RATE_LIMIT_POLICY, self.policy.clone());
         }
         headers.append(RATE_LIMIT, item(name, decision.remaining, wait(decision)));

@@ -43,11 +43,13 @@ enum State<F, B> {
 pub(super) struct Note {
     pub(super) fields: Arc<RateLimitFields>,
     pub(super) decision: Decision,
+    /// Whether the rules are still those of the policies.
+    pub(super) holds: bool,
 }
 
 impl Note {
     pub(super) fn write<B>(&self, response: &mut Response<B>) {
-        self.fields.write(&self.decision, response.headers_mut());
+        self.fields.write_if(self.holds, &self.decision, response.headers_mut());
     }
 }
 

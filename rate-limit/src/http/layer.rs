@@ -69,8 +69,10 @@ impl<I, A> HttpRateLimitLayer<I, Arc<KeyedLimiter<ClientId>>, A> {
         I: Clone,
         A: Clone,
     {
-        let limiter = Arc::new(self.policy.limiter.fresh());
-        Self { policy: Policy { limiter, ..self.policy.clone() } }
+        let Policy { identify, limiter, answer, when, .. } = self.policy.clone();
+        let HttpRateLimitLayer { policy } = HttpRateLimitLayer::with_limiter(Arc::new(limiter.fresh()), identify);
+        let Policy { identify, limiter, fields, .. } = policy;
+        Self { policy: Policy { identify, limiter, answer, fields, when } }
     }
 }
 
@@ -78,10 +80,13 @@ impl<I, H: Deref<Target: ClientLimiter>> HttpRateLimitLayer<I, H> {
     /// A layer over a limiter that exists already: a [`KeyedLimiter`] of [`ClientId`]s, such as one with a quota for each client
     /// by a function, or a [`Limiter`](crate::Limiter) for all clients together.
     ///
-    /// The policies that its responses name are those that the limiter has now. a limiter that exists already.
+    /// The policies that its responses name are those that the limiter has now. They name none from the first change of the
+    /// rules on, until another layer is made over the limiter, and none at all if clients have quotas by a function.
     pub fn with_limiter(limiter: H, identify: I) -> Self {
+        // Before the rules are read: if they are changed meanwhile, no policy is named, rather than one that does not hold.
+        let version = limiter.rules_version();
         let config = limiter.config();
-        let fields = Arc::new(RateLimitFields::new(&config.name, &config.rules));
+        let fields = Arc::new(RateLimitFields::new(&config.name, &config.rules).of_version(version));
         Self { policy: Policy { identify, limiter, answer: EmptyBody, fields, when: Fields::default() } }
     }
 }

@@ -15,6 +15,10 @@ pub trait ClientLimiter {
 
     /// The present settings of the limit of a client.
     fn config(&self) -> Config;
+
+    /// A number that is another one after each change of the rules; `None` if clients have other rules than those of the
+    /// settings.
+    fn rules_version(&self) -> Option<u64>;
 }
 
 impl ClientLimiter for KeyedLimiter<ClientId> {
@@ -29,6 +33,10 @@ impl ClientLimiter for KeyedLimiter<ClientId> {
     fn config(&self) -> Config {
         self.config().limit
     }
+
+    fn rules_version(&self) -> Option<u64> {
+        self.rules_version()
+    }
 }
 
 impl ClientLimiter for Limiter {
@@ -42,5 +50,9 @@ impl ClientLimiter for Limiter {
 
     fn config(&self) -> Config {
         self.config()
+    }
+
+    fn rules_version(&self) -> Option<u64> {
+        Some(self.rules_version())
     }
 }

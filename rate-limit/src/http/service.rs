@@ -103,7 +103,7 @@ where
     }
 }
 
-impl<I, H, A> Policy<I, H, A> {
+impl<I, H: Deref<Target: ClientLimiter>, A> Policy<I, H, A> {
     /// The response to a refused request with these headers.
     fn refuse<B>(&self, request: &HeaderMap, decision: &Decision, refused: Refused) -> Response<B>
     where
@@ -113,7 +113,7 @@ impl<I, H, A> Policy<I, H, A> {
         let protocol = Protocol::of(request);
         let mut response = protocol.respond(&Rejection::from(refused), &self.answer);
         if protocol == Protocol::Http && self.when != Fields::Never {
-            self.fields.write(decision, response.headers_mut());
+            self.fields.write_if(self.holds(), decision, response.headers_mut());
         }
         response
     }
@@ -121,7 +121,12 @@ impl<I, H, A> Policy<I, H, A> {
     /// What is to be written to the response to an allowed request with these headers.
     fn note(&self, request: &HeaderMap, decision: Decision) -> Option<Note> {
         let wanted = self.when == Fields::Always && !decision.shadow && Protocol::of(request) == Protocol::Http;
-        wanted.then(|| Note { fields: Arc::clone(&self.fields), decision })
+        wanted.then(|| Note { fields: Arc::clone(&self.fields), decision, holds: self.holds() })
+    }
+
+    /// Whether the decision was made by the rules whose policies are known.
+    fn holds(&self) -> bool {
+        self.fields.version().is_some_and(|version| self.limiter.rules_version() == Some(version))
     }
 }
 

@@ -30,16 +30,20 @@ use std::{
 ///
 /// # Keys
 ///
-/// A key is hashed by a secret of this limiter (`RandomState`) to 64 bits, and not kept. So a long key costs no more memory than a
-/// short one, and keys that share a limit cannot be made up. By chance, two of a million keys do in one of 40 million limiters. It is hashed before any lock is taken.
+/// A key is hashed by a secret of this limiter (`RandomState`) to 63 bits, and not kept. So a long key costs no more memory than a
+/// short one, and keys that share a limit cannot be made up. By chance, two of a million keys do in one of 18 million limiters.
+/// It is hashed before any lock is taken.
 ///
 /// # Bound
 ///
 /// There are never more than [`max_keys`](KeyedConfig::max_keys) keys. When a new key finds no room, or would need more memory, a
 /// hand looks at eight slots, and takes out keys of which nothing matters any more: from which all that was taken has come
-/// back. No decision changes by that. When there is no room all the same, the new key shares *one* limit with all others that find none, as if they were one key. So
-/// those who make up keys can neither reset a limit, their own included, nor shut out the keys that are there; new honest keys
-/// share with them until there is room.
+/// back. No decision changes by that. It passes once the keys that have asked since it was there. When there is no room all the
+/// same, the new key shares *one* limit with all others that find none, as if they were one key.
+///
+/// So those who make up keys reset no limit, their own included, and do not shut out a key that is there and asks once in each
+/// round of the hand. New honest keys, and those that have been away for longer, share with them until there is room. A round
+/// takes an eighth as many new keys as a shard has slots.
 ///
 /// Keys are spread over shards, each with its part of `max_keys`, and some shards are full a little earlier than others.
 ///
@@ -68,6 +72,9 @@ pub struct KeyedLimiter<K: ?Sized> {
     overflow: Mutex<Overflow>,
     overflowed: AtomicU64,
     shadow: AtomicBool,
+    /// How often the rules were changed.
+    #[cfg(feature = "http")]
+    version: AtomicU64,
     observers: Observers,
     config: Mutex<KeyedConfig>,
     quota_of: Option<Arc<QuotaOf<K>>>,
@@ -284,6 +291,8 @@ impl<K: Hash + ?Sized> KeyedLimiter<K> {
             overflow: Mutex::new(Overflow { machine: Machine::new(rules, 0), seen: 0, changes: 0 }),
             overflowed: AtomicU64::new(0),
             shadow: AtomicBool::new(config.limit.shadow),
+            #[cfg(feature = "http")]
+            version: AtomicU64::new(0),
             observers: Observers::new(intern(&config.limit.name)),
             config: Mutex::new(config),
             quota_of,
@@ -314,7 +323,8 @@ impl<K: Hash + ?Sized> KeyedLimiter<K> {
 
 impl<K: ?Sized> KeyedLimiter<K> {
     /// Takes another configuration, and keeps what was taken, as
-    /// [`Limiter::reconfigure_at`](crate::Limiter::reconfigure_at) does. It goes over all keys, a shard at a time.
+    /// [`Limiter::reconfigure_at`](crate::Limiter::reconfigure_at) does. It goes over all keys, a shard at a time. With quotas by a
+    /// function, keys keep their own as long as the algorithm of the first rule stays.
     ///
     /// # Errors
     ///
@@ -370,7 +380,17 @@ impl<K: ?Sized> KeyedLimiter<K> {
         self.observers.rebind_metrics();
     }
 
+    /// Another one after each change of the rules; `None` if keys have quotas of their own.
+    #[cfg(feature = "http")]
+    pub(crate) fn rules_version(&self) -> Option<u64> {
+        // Relaxed: see `change`.
+        self.quota_of.is_none().then(|| self.version.load(Ordering::Relaxed))
+    }
+
     fn change(&self, config: &KeyedConfig, now: u64) {
+        // Relaxed: who is answered by the new rules has had a lock after us, and sees it.
+        #[cfg(feature = "http")]
+        self.version.fetch_add(1, Ordering::Relaxed);
         for shard in &self.shards {
             let mut keys = shard.lock();
             let now = keys.see(now);

@@ -1,7 +1,7 @@
 //! The service: whether it is the caller's turn.
 
-use crate::{acquire::admit, clock::Clock, future::ResponseFuture, limiter::Limiter, reservation::Reservation};
-use mainstay_core::{Now, Refusable};
+use crate::{acquire::admit, future::ResponseFuture, limiter::Limiter, reservation::Reservation};
+use mainstay_core::Refusable;
 use std::{
     fmt, mem,
     ops::Deref,
@@ -114,7 +114,8 @@ where
         if self.reservation.is_none() {
             // Who was told to come must not wait any more.
             let wait_at_most = if told == Told::Ask { Duration::ZERO } else { self.wait_at_most };
-            self.reservation = self.reserve(wait_at_most);
+            // What is refused is counted in `call`, and not here.
+            self.reservation = Reservation::take_untold(self.limiter.clone(), wait_at_most);
         }
         let Some(reservation) = &self.reservation else {
             self.told = Told::Ask;
@@ -138,18 +139,6 @@ where
             return ResponseFuture::refused(refused);
         }
         ResponseFuture::admitted(self.inner.call(request))
-    }
-}
-
-impl<S, H: Deref<Target = Limiter> + Clone> WaitingRateLimit<S, H> {
-    /// A unit that comes in time.
-    fn reserve(&self, wait_at_most: Duration) -> Option<Reservation<H>> {
-        let now = Clock.now();
-        // A look first: what is refused is counted in `call`, and not here.
-        if self.limiter.peek_at(now).retry_after > wait_at_most {
-            return None;
-        }
-        Reservation::take_at(self.limiter.clone(), 1, wait_at_most, now).ok()
     }
 }
 
