@@ -165,11 +165,11 @@ impl Limiter {
 
     /// What a check would answer, and how many wait.
     fn look(&self, now: u64) -> (Decision, usize) {
-        let from_cell = || self.cell.as_ref().and_then(|cell| cell.peek(1, now));
-        let (decision, waiting) = from_cell().map(|decision| (decision, 0)).unwrap_or_else(|| {
+        let from_cell = || self.cell.as_ref().and_then(|cell| cell.peek(1, now)).map(|decision| (decision, 0));
+        let (decision, waiting) = from_cell().unwrap_or_else(|| {
             let locked = self.lock();
-            // It may have been opened meanwhile; under the lock it stays as it is.
-            from_cell().map_or_else(|| locked.machine.peek(locked.seen.max(now)), |decision| (decision, 0))
+            // It may have been opened meanwhile; under the lock it stays open.
+            from_cell().unwrap_or_else(|| locked.machine.peek(locked.seen.max(now)))
         });
         (self.unless_shadow(decision), waiting)
     }

@@ -185,7 +185,9 @@ fn one_who_cancels_all_but_his_last_place_denies_nobody() {
     let limiter = limiter(bucket(10), now);
     let mut places: Vec<_> = (0..609).map(|_| limiter.reserve_at(1, 60 * SECOND, now).unwrap()).collect();
     let last = places.pop().unwrap();
-    places.into_iter().for_each(|place| limiter.give_back_at(place, now));
+    for place in places {
+        limiter.give_back_at(place, now);
+    }
     assert_eq!(limiter.wait_at(&last, now), Duration::ZERO);
     let decision = limiter.check_at(now);
     assert!(decision.allowed);
@@ -202,9 +204,11 @@ fn cancelling_many_waiters_is_not_quadratic() {
             if backwards {
                 places.reverse();
             }
-            let clock = std::time::Instant::now();
-            places.into_iter().for_each(|place| limiter.give_back_at(place, now));
-            std::time::Instant::now() - clock
+            let clock = start();
+            for place in places {
+                limiter.give_back_at(place, now);
+            }
+            start().saturating_duration_since(clock)
         };
         // The best of a few, since other programs run as well.
         let best = |waiters| (0..5).map(|_| time(waiters)).min().unwrap();
