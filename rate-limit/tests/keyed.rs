@@ -153,7 +153,7 @@ fn eviction_changes_no_decision() {
     for rule in rules(per_second(3)) {
         // One has room for all, the other hardly any: as long as nothing overflows they decide alike.
         let wide = limiter::<u64>(KeyedConfig::new(rule).max_keys(10_000), now);
-        let narrow = limiter::<u64>(KeyedConfig::new(rule).max_keys(40), now);
+        let narrow = limiter::<u64>(KeyedConfig::new(rule).max_keys(100), now);
         let mut at = now;
         let mut seed = 7_u64;
         for _ in 0..20_000 {

@@ -334,3 +334,16 @@ fn refund_of_everything_keeps_later_bounds() {
         assert!(!more.allowed, "fifteen at one moment after a refund of {everything}");
     }
 }
+
+#[test]
+fn refund_of_everything_does_not_make_later_gifts_smaller() {
+    let now = start();
+    let limiter = limiter(bucket(10), now);
+    assert!(limiter.check_at(now).allowed);
+    limiter.refund_at(u64::MAX, now);
+    assert!(limiter.check_cost_at(5, now).unwrap().allowed);
+    let reserved = wait(&limiter, 5, now);
+    let at = now + 500 * MILLI;
+    limiter.give_back_at(reserved, at);
+    assert_eq!(limiter.peek_at(at).remaining, 10);
+}

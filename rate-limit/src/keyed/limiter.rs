@@ -37,13 +37,13 @@ use std::{
 /// # Bound
 ///
 /// There are never more than [`max_keys`](KeyedConfig::max_keys) keys. When a new key finds no room, or would need more memory, a
-/// hand looks at eight slots, and takes out keys of which nothing matters any more: from which all that was taken has come
+/// hand looks at eight keys, and takes out those of which nothing matters any more: from which all that was taken has come
 /// back. No decision changes by that. It passes once the keys that have asked since it was there. When there is no room all the
 /// same, the new key shares *one* limit with all others that find none, as if they were one key.
 ///
 /// So those who make up keys reset no limit, their own included, and do not shut out a key that is there and asks once in each
 /// round of the hand. New honest keys, and those that have been away for longer, share with them until there is room. A round
-/// takes an eighth as many new keys as a shard has slots.
+/// takes an eighth as many new keys as a shard has keys.
 ///
 /// Keys are spread over shards, each with its part of `max_keys`, and some shards are full a little earlier than others.
 ///

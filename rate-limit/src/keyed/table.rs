@@ -3,7 +3,7 @@
 use super::id::Id;
 use crate::{machine::Machine, quota::HORIZON};
 
-/// How many slots the hand passes for one new key.
+/// At how many keys the hand looks for one new key.
 const LOOKS: usize = 8;
 
 /// What is kept of many keys.
@@ -116,8 +116,18 @@ impl Table {
 
     /// Whether a new key would find room.
     pub(super) fn has_room(&self, now: u64) -> bool {
-        let slots = self.slots.iter().cycle().skip(self.hand).take(LOOKS.min(self.slots.len()));
-        !self.is_full() || slots.into_iter().any(|slot| !slot.id.is_marked() && self.is_fresh(slot.word, now))
+        if !self.is_full() {
+            return true;
+        }
+        let mut hand = self.hand;
+        // As the hand moves until it takes out the first one.
+        (0..LOOKS.min(self.slots.len())).any(|_| {
+            hand = (0..LOOKS)
+                .fold(hand, |hand, _| if self.slots[hand].word == Word::EMPTY { self.next(hand) } else { hand });
+            let Slot { id, word } = self.slots[hand];
+            hand = self.next(hand);
+            !id.is_marked() && self.is_fresh(word, now)
+        })
     }
 
     /// Adds a key that is not there, with a full bucket, if there is room for it or can be made. Answers where it is.
@@ -195,9 +205,10 @@ impl Table {
         if slot + 1 == self.slots.len() { 0 } else { slot + 1 }
     }
 
-    /// Looks at the next few slots, and takes out the keys of which nothing is remembered that matters.
+    /// Looks at the next few keys, and takes out those of which nothing is remembered that matters.
     fn move_hand(&mut self, now: u64) {
         for _ in 0..LOOKS.min(self.slots.len()) {
+            self.pass_empty();
             let Slot { id, word } = self.slots[self.hand];
             if !self.is_fresh(word, now) {
                 self.hand = self.next(self.hand);
@@ -210,6 +221,16 @@ impl Table {
                 self.remove(self.hand);
                 self.evicted += 1;
             }
+        }
+    }
+
+    /// Moves the hand to the next key, if it is near.
+    fn pass_empty(&mut self) {
+        for _ in 0..LOOKS {
+            if self.slots[self.hand].word != Word::EMPTY {
+                return;
+            }
+            self.hand = self.next(self.hand);
         }
     }
 
