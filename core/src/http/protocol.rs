@@ -30,14 +30,16 @@ pub enum Protocol {
 
 impl Protocol {
     /// The protocol of a request with these headers: under the feature `grpc` by its content type, else always HTTP.
-    #[cfg(feature = "grpc")]
+    #[cfg_attr(
+        not(feature = "grpc"),
+        expect(clippy::missing_const_for_fn, reason = "with `grpc` it is none, and a feature takes nothing away")
+    )]
     pub fn of(headers: &HeaderMap) -> Self {
-        if is_grpc(headers) { Self::Grpc } else { Self::Http }
-    }
-
-    /// The protocol of a request with these headers: under the feature `grpc` by its content type, else always HTTP.
-    #[cfg(not(feature = "grpc"))]
-    pub const fn of(_headers: &HeaderMap) -> Self {
+        #[cfg(feature = "grpc")]
+        if is_grpc(headers) {
+            return Self::Grpc;
+        }
+        let _ = headers;
         Self::Http
     }
 
