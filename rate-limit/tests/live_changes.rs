@@ -193,3 +193,16 @@ fn log_keeps_places_that_are_larger_than_a_lower_limit() {
     let more = limiter.check_cost_at(5, now + 1_200 * MILLI).unwrap();
     assert!(!more.allowed, "10 at 1 s and 5 at 1.2 s, and no limit was ever above 10");
 }
+
+#[test]
+fn place_that_is_larger_than_a_lower_limit_does_not_come_sooner() {
+    let (now, at) = (start(), 500 * MILLI);
+    for make in [Rule::token_bucket, Rule::sliding_counter, Rule::fixed_window, Rule::sliding_log] {
+        let limiter = Limiter::new_at(make(per_second(10)), now).unwrap();
+        assert!(limiter.check_cost_at(10, now).unwrap().allowed);
+        let place = limiter.reserve_at(10, 2 * SECOND, now).unwrap();
+        limiter.reconfigure_at(make(per_second(5)), now + at).unwrap();
+        let wait = limiter.wait_at(&place, now + at);
+        assert_eq!(at + wait, place.wait(), "{:?}", make(per_second(1)).algorithm());
+    }
+}

@@ -27,9 +27,11 @@ impl Log {
         self.taken.reserve_exact(limit.saturating_sub(self.taken.len()));
     }
 
-    /// The moment at which so many of the oldest units have left that `cost` fits in.
+    /// The moment at which so many of the oldest units have left that `cost` fits in; all of them, if it never does.
     pub(crate) fn earliest(&self, cost: u64) -> u64 {
         let too_many = (self.taken.len() as u64).saturating_add(cost).saturating_sub(self.limit);
+        // One who has a place may cost more than a limit that was lowered since.
+        let too_many = too_many.min(self.taken.len() as u64);
         let last = too_many.checked_sub(1).and_then(|last| self.taken.get(usize::try_from(last).ok()?));
         last.map_or(0, |at| at.saturating_add(self.period))
     }
