@@ -252,6 +252,22 @@ fn peek_answers_as_check_when_there_are_keys_to_evict() {
 }
 
 #[test]
+fn peek_answers_as_check_when_the_hand_comes_back_to_keys_that_it_has_passed() {
+    let now = start();
+    for keys in 1..=9 {
+        let limiter = KeyedLimiter::<u32>::new_at(KeyedConfig::new(per_second(1)).max_keys(keys), now).unwrap();
+        for _ in 0..2 {
+            (0..keys).for_each(|key| _ = limiter.check_at(&key, now));
+        }
+        assert!(limiter.check_at(&99, now + 500 * MILLI).allowed, "one without room");
+        let later = now + SECOND;
+        let peek = limiter.peek_at(&100, later);
+        // The hand looks at eight keys.
+        assert_eq!((peek.allowed, limiter.check_at(&100, later).allowed), (keys < 8, keys < 8), "{keys}");
+    }
+}
+
+#[test]
 fn peek_of_another_key_moves_nothing() {
     let now = start();
     let limiter =

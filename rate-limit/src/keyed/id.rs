@@ -40,7 +40,8 @@ impl Id {
     /// A place among so many, evenly spread; says nothing about the shard.
     #[inline]
     pub(super) fn place(self, of: usize) -> usize {
-        scale(self.0.rotate_left(32), of)
+        // The mark must not decide, since it comes and goes.
+        scale(self.unmarked().0.rotate_left(32), of)
     }
 
     /// A shard among so many.
@@ -64,4 +65,24 @@ impl PartialEq for Id {
 fn scale(number: u64, of: usize) -> usize {
     let scaled = (u128::from(number) * of as u128) >> 64;
     usize::try_from(scaled).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mark_does_not_move_an_id() {
+        let hasher = RandomState::new();
+        for key in 0..1_000 {
+            let id = Id::new(&hasher, &key);
+            let mut marked = id;
+            marked.mark();
+            assert_eq!(marked, id);
+            // Among so many, each bit of the number decides.
+            for of in [1 << 32, 1 << 40] {
+                assert_eq!(marked.place(of), id.place(of));
+            }
+        }
+    }
 }
