@@ -7,6 +7,7 @@ use crate::{
 };
 use std::{
     collections::VecDeque,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     sync::{Arc, PoisonError},
     task::Waker,
 };
@@ -213,12 +214,20 @@ impl Moved {
     }
 
     /// Wakes them, in their order. No lock is held.
+    ///
+    /// A waker that panics does not keep the others from being woken; the first panic goes on when they are.
     pub(crate) fn wake(self) {
+        let mut panic = None;
         for ticket in self.0 {
             let waker = ticket.lock().waker.take();
-            if let Some(waker) = waker {
-                waker.wake();
+            if let Some(waker) = waker
+                && let Err(payload) = catch_unwind(AssertUnwindSafe(|| waker.wake()))
+            {
+                panic = panic.or(Some(payload));
             }
+        }
+        if let Some(payload) = panic {
+            resume_unwind(payload);
         }
     }
 }

@@ -1,8 +1,9 @@
 //! The limits of all keys.
 
 use super::{
-    KeyedConfig,
+    KeyedConfig, KeyedReserved,
     id::Id,
+    overflow::Overflow,
     shard::{Keys, Shard},
 };
 use crate::{
@@ -10,8 +11,10 @@ use crate::{
     limiter::moment,
     machine::Machine,
     observe::Observers,
+    queue::Moved,
     quota::{HORIZON, Quota, nanos},
     reserved::Reserved,
+    rule::Rule,
 };
 use mainstay_core::{InvalidConfig, Now, intern};
 use std::{
@@ -20,9 +23,8 @@ use std::{
     marker::PhantomData,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
-    task::Waker,
     time::{Duration, Instant},
 };
 
@@ -69,12 +71,11 @@ pub struct KeyedLimiter<K: ?Sized> {
     hasher: RandomState,
     shards: Box<[Shard]>,
     /// For keys that find no room.
-    overflow: Mutex<Overflow>,
-    overflowed: AtomicU64,
+    overflow: Overflow,
     shadow: AtomicBool,
     /// How often the rules were changed.
     #[cfg(feature = "http")]
-    version: AtomicU64,
+    version: std::sync::atomic::AtomicU64,
     observers: Observers,
     config: Mutex<KeyedConfig>,
     quota_of: Option<Arc<QuotaOf<K>>>,
@@ -82,22 +83,6 @@ pub struct KeyedLimiter<K: ?Sized> {
 }
 
 type QuotaOf<K> = dyn Fn(&K) -> Quota + Send + Sync;
-
-#[derive(Debug)]
-struct Overflow {
-    machine: Machine,
-    seen: u64,
-    changes: u64,
-}
-
-/// What was reserved for a key; a plain token, as [`Reserved`] is.
-#[derive(Debug)]
-#[must_use = "what is not used has to be given back"]
-pub struct KeyedReserved {
-    reserved: Reserved,
-    /// `None` for the limit of those without room.
-    id: Option<Id>,
-}
 
 /// All limits at one moment, without the single ones.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -158,10 +143,6 @@ impl<K: Hash + ?Sized> KeyedLimiter<K> {
     }
 
     /// Limits of their own with the present configuration of these, first moment `now`.
-    ///
-    /// # Panics
-    ///
-    /// Never: the configuration was checked.
     #[must_use]
     pub fn fresh_at(&self, now: impl Now) -> Self {
         Self::make(self.config(), self.quota_of.clone(), now)
@@ -187,7 +168,7 @@ impl<K: Hash + ?Sized> KeyedLimiter<K> {
         let now = keys.see(now);
         let decision = keys.check(id, quota, cost, now);
         leave(keys);
-        self.tell(decision.unwrap_or_else(|| self.check_overflow(cost, now)), cost)
+        self.tell(decision.unwrap_or_else(|| self.overflow.check(cost, now)), cost)
     }
 
     /// What [`check_at`](Self::check_at) would answer. It takes nothing, does not count as a refusal, and a key that is not
@@ -197,11 +178,7 @@ impl<K: Hash + ?Sized> KeyedLimiter<K> {
         let keys = self.shard(id).lock();
         let decision = keys.peek(id, quota, now);
         drop(keys);
-        let decision = decision.unwrap_or_else(|| {
-            let overflow = self.lock_overflow();
-            overflow.machine.peek(overflow.seen.max(now)).0
-        });
-        self.unless_shadow(decision)
+        self.unless_shadow(decision.unwrap_or_else(|| self.overflow.peek(now)))
     }
 
     /// Takes `cost` units of the key at the earliest moment, if that is at most `wait_at_most` away, as
@@ -246,7 +223,7 @@ impl<K: Hash + ?Sized> KeyedLimiter<K> {
             let now = keys.see(now);
             keys.watch(id, ticket, now)
         } else {
-            self.overflow(now, |machine, now| machine.watch(ticket, now))
+            self.overflow.act(now, |machine, now| machine.watch(ticket, now))
         }?;
         Some(moment(self.start, at))
     }
@@ -259,7 +236,7 @@ impl<K: Hash + ?Sized> KeyedLimiter<K> {
         // If the key is not there any more, everything has come back by itself.
         let now = self.time(now);
         let Some(id) = reserved.id else {
-            return self.overflow(now, |machine, now| machine.give_back(taken, now)).wake();
+            return self.overflow.act(now, |machine, now| machine.give_back(taken, now)).wake();
         };
         let mut keys = self.shard(id).lock();
         let now = keys.see(now);
@@ -288,11 +265,10 @@ impl<K: Hash + ?Sized> KeyedLimiter<K> {
             start: now.now(),
             hasher: RandomState::new(),
             shards: (0..shards).map(|shard| Shard::new(rules, keys_of(shard))).collect(),
-            overflow: Mutex::new(Overflow { machine: Machine::new(rules, 0), seen: 0, changes: 0 }),
-            overflowed: AtomicU64::new(0),
+            overflow: Overflow::new(rules),
             shadow: AtomicBool::new(config.limit.shadow),
             #[cfg(feature = "http")]
-            version: AtomicU64::new(0),
+            version: std::sync::atomic::AtomicU64::new(0),
             observers: Observers::new(intern(&config.limit.name)),
             config: Mutex::new(config),
             quota_of,
@@ -316,8 +292,8 @@ impl<K: Hash + ?Sized> KeyedLimiter<K> {
             return (Some(id), result);
         }
         drop(keys);
-        self.count_overflowed();
-        (None, self.overflow(now, act))
+        self.overflow.count();
+        (None, self.overflow.act(now, act))
     }
 }
 
@@ -344,10 +320,11 @@ impl<K: ?Sized> KeyedLimiter<K> {
         }
         // Relaxed: a call that is on its way may still be decided the other way.
         self.shadow.store(config.limit.shadow, Ordering::Relaxed);
-        if present.limit.rules != config.limit.rules {
-            self.change(&config, now);
-        }
+        let is_changed = present.limit.rules != config.limit.rules;
+        let moved = if is_changed { self.change(&config.limit.rules, now) } else { Moved::default() };
         *present = config;
+        drop(present);
+        moved.wake();
         Ok(())
     }
 
@@ -358,9 +335,8 @@ impl<K: ?Sized> KeyedLimiter<K> {
             (keys.table().keys(), keys.table().evicted())
         });
         let (keys, evicted) = tables.fold((0, 0), |sum, table| (sum.0 + table.0, sum.1 + table.1));
-        // Relaxed: a count that nobody decides by.
-        let overflowed = self.overflowed.load(Ordering::Relaxed);
-        KeyedSnapshot { name: self.name(), keys, evicted, overflowed, refused: self.observers.refused() }
+        let (overflowed, refused) = (self.overflow.decisions(), self.observers.refused());
+        KeyedSnapshot { name: self.name(), keys, evicted, overflowed, refused }
     }
 
     /// The configured name.
@@ -387,42 +363,18 @@ impl<K: ?Sized> KeyedLimiter<K> {
         self.quota_of.is_none().then(|| self.version.load(Ordering::Relaxed))
     }
 
-    fn change(&self, config: &KeyedConfig, now: u64) {
+    /// Takes other rules, for all keys. Answers who may come sooner.
+    fn change(&self, rules: &[Rule], now: u64) -> Moved {
         // Relaxed: who is answered by the new rules has had a lock after us, and sees it.
         #[cfg(feature = "http")]
         self.version.fetch_add(1, Ordering::Relaxed);
+        let mut moved = self.overflow.change(rules, now);
         for shard in &self.shards {
             let mut keys = shard.lock();
             let now = keys.see(now);
-            keys.change(&config.limit.rules, self.quota_of.is_some(), now);
-            leave(keys);
+            moved.append(keys.change(rules, self.quota_of.is_some(), now));
         }
-        let mut overflow = self.lock_overflow();
-        overflow.changes += 1;
-        let (epoch, now) = (overflow.changes, overflow.seen.max(now));
-        let moved = overflow.machine.change(&config.limit.rules, false, epoch, now);
-        drop(overflow);
-        moved.wake();
-    }
-
-    /// Apart, so that the way of keys that are there stays short.
-    #[inline(never)]
-    fn check_overflow(&self, cost: u64, now: u64) -> Decision {
-        self.count_overflowed();
-        self.overflow(now, |machine, now| machine.check(cost, now))
-    }
-
-    fn count_overflowed(&self) {
-        // Relaxed: a count that nobody decides by.
-        self.overflowed.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Acts on the machine of those without room.
-    fn overflow<R>(&self, now: u64, act: impl FnOnce(&mut Machine, u64) -> R) -> R {
-        let mut overflow = self.lock_overflow();
-        overflow.seen = overflow.seen.max(now);
-        let now = overflow.seen;
-        act(&mut overflow.machine, now)
+        moved
     }
 
     #[inline]
@@ -462,10 +414,6 @@ impl<K: ?Sized> KeyedLimiter<K> {
     fn lock_config(&self) -> MutexGuard<'_, KeyedConfig> {
         self.config.lock().unwrap_or_else(PoisonError::into_inner)
     }
-
-    fn lock_overflow(&self) -> MutexGuard<'_, Overflow> {
-        self.overflow.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// Lets the shard go, then wakes those who may come sooner.
@@ -482,23 +430,6 @@ const KEYS_PER_SHARD: usize = 1_024;
 
 /// More would not help, with any number of threads that a machine has today.
 const MAX_SHARDS: usize = 64;
-
-impl KeyedReserved {
-    /// How long to wait before the units may be used, as [`Reserved::wait`] says.
-    pub const fn wait(&self) -> Duration {
-        self.reserved.wait()
-    }
-
-    /// Has this one woken, and not the one from before, when the units may be used sooner.
-    pub(crate) fn watch_by(&self, waker: Option<Waker>) {
-        self.reserved.watch_by(waker);
-    }
-
-    /// The decision by which they were reserved, as [`Reserved::decision`] says.
-    pub const fn decision(&self) -> Decision {
-        self.reserved.decision()
-    }
-}
 
 impl<K: ?Sized> fmt::Debug for KeyedLimiter<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -3,11 +3,14 @@
 mod config;
 mod id;
 mod limiter;
+mod overflow;
+mod reserved;
 mod shard;
 mod shell;
 mod table;
 
 pub use self::{
     config::KeyedConfig,
-    limiter::{KeyedLimiter, KeyedReserved, KeyedSnapshot},
+    limiter::{KeyedLimiter, KeyedSnapshot},
+    reserved::KeyedReserved,
 };

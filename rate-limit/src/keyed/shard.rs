@@ -139,7 +139,8 @@ impl Keys {
     }
 
     /// Takes other rules, for all keys; if each has a quota of its own, it keeps that as long as the algorithm stays.
-    pub(super) fn change(&mut self, rules: &[Rule], own_quotas: bool, now: u64) {
+    /// Answers who may come sooner.
+    pub(super) fn change(&mut self, rules: &[Rule], own_quotas: bool, now: u64) -> Moved {
         self.rules = rules.to_vec();
         self.epoch += 1;
         let epoch = self.epoch;
@@ -151,8 +152,9 @@ impl Keys {
                 _ => self.table.make_machines(|full_at| Machine::of_bucket(Bucket::at(old, full_at), epoch)),
             }
         }
-        let moved = &mut self.moved;
+        let mut moved = mem::take(&mut self.moved);
         self.table.machines_mut().for_each(|machine| moved.append(machine.change(rules, own_quotas, epoch, now)));
+        moved
     }
 
     /// Where a key is, made if there is room.
