@@ -1,4 +1,4 @@
-//! The cell and the lock, in every order that two threads can bring about.
+//! The cell, the lock and the wakers of those who wait, in every order that two threads can bring about.
 //!
 //! Each model names the results that there may be, and each of them must be met: a model that tries too few orders fails as
 //! well.
@@ -16,6 +16,7 @@ use std::{
     fmt::Debug,
     hash::Hash,
     sync::Mutex,
+    task::{Wake, Waker},
     time::{Duration, Instant},
 };
 
@@ -188,5 +189,47 @@ fn loom_a_change_of_the_quota_loses_no_unit() {
         assert_eq!((left.allowed, left.remaining, left.limit), (true, 0, 4));
         assert_eq!(limiter.check_at(now).retry_after, 2 * MILLI);
         decision.limit == 2
+    });
+}
+
+/// A task: whether it was woken.
+struct Task(AtomicBool);
+
+impl Task {
+    fn new() -> std::sync::Arc<Self> {
+        std::sync::Arc::new(Self(AtomicBool::new(false)))
+    }
+
+    fn is_woken(&self) -> bool {
+        self.0.load(SeqCst)
+    }
+}
+
+impl Wake for Task {
+    fn wake(self: std::sync::Arc<Self>) {
+        self.0.store(true, SeqCst);
+    }
+}
+
+#[test]
+fn loom_one_who_leaves_wakes_whoever_has_not_seen_it() {
+    // What the last poll saw, and whether its task and that of the poll before were woken.
+    results_are([(2, false, true), (1, true, false), (1, false, true), (1, false, false)], || {
+        let now = start();
+        let limiter = limiter(1, now);
+        let [_used, before, place] = [(); 3].map(|()| limiter.reserve_at(1, 9 * MILLI, now).unwrap());
+        let [one, other] = [(); 2].map(|()| Task::new());
+        let leave = move |limiter: &Limiter| limiter.give_back_at(before, now);
+        let ((), seen) = race(&limiter, leave, |limiter| {
+            // As a reservation is polled: first the waker, then the question.
+            let poll = |task: &std::sync::Arc<Task>| {
+                place.watch_by(Some(Waker::from(task.clone())));
+                millis(limiter.wait_at(&place, now))
+            };
+            poll(&one);
+            poll(&other)
+        });
+        assert_eq!(limiter.wait_at(&place, now), MILLI);
+        (seen, one.is_woken(), other.is_woken())
     });
 }

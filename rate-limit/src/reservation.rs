@@ -111,10 +111,6 @@ impl<H: Deref<Target: Lender>> Reservation<H> {
     }
 
     /// From when on the units may be used; `None` if they may be now. It comes nearer when somebody before leaves.
-    ///
-    /// # Panics
-    ///
-    /// Never: what is spent is gone.
     pub fn at(&self) -> Option<Instant> {
         self.limiter.turn_of(self.reserved())
     }
@@ -124,10 +120,6 @@ impl<H: Deref<Target: Lender>> Reservation<H> {
     }
 
     /// The decision by which they were reserved: always allowed.
-    ///
-    /// # Panics
-    ///
-    /// Never: what is spent is gone.
     pub fn decision(&self) -> Decision {
         <H::Target as Lender>::decision_of(self.reserved())
     }
@@ -223,5 +215,62 @@ impl<K: Hash + ?Sized> Lender for KeyedLimiter<K> {
 
     fn give_back(&self, reserved: KeyedReserved) {
         self.give_back_at(reserved, Clock);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Quota;
+    use std::cell::RefCell;
+    use tokio_test::{assert_pending, assert_ready, task};
+
+    /// Whose queue moves just after an answer, if there is somebody who leaves then.
+    struct Moving {
+        limiter: Limiter,
+        leaves: RefCell<Vec<Option<Reserved>>>,
+    }
+
+    impl Lender for Moving {
+        type Reserved = Reserved;
+
+        fn turn_of(&self, reserved: &Reserved) -> Option<Instant> {
+            let at = self.limiter.turn_of(reserved);
+            if let Some(before) = self.leaves.borrow_mut().pop().flatten() {
+                self.limiter.give_back(before);
+            }
+            at
+        }
+
+        fn watch(&self, reserved: &Reserved, waker: Option<Waker>) {
+            self.limiter.watch(reserved, waker);
+        }
+
+        fn decision_of(reserved: &Reserved) -> Decision {
+            reserved.decision()
+        }
+
+        fn give_back(&self, reserved: Reserved) {
+            self.limiter.give_back(reserved);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_who_waits_is_told_of_what_moves_just_after_he_was_answered() {
+        let limiter = Limiter::new(Quota::per_second(10).unwrap().burst(1).unwrap()).unwrap();
+        let [_used, first, second, third] = [(); 4].map(|()| limiter.reserve_at(1, Duration::MAX, Clock).unwrap());
+        // The first poll asks twice, and nobody leaves after its first question.
+        let moving = Moving { limiter, leaves: RefCell::new(vec![Some(second), Some(first), None]) };
+        let reservation = Reservation { limiter: &moving, reserved: Some(third) };
+        let mut turn = task::spawn(reservation.turn());
+        for _ in 0..2 {
+            assert_pending!(turn.poll());
+            assert!(turn.is_woken());
+        }
+        assert_pending!(turn.poll());
+        assert!(!turn.is_woken());
+        tokio::time::advance(Duration::from_millis(100)).await;
+        assert!(turn.is_woken());
+        assert_ready!(turn.poll());
     }
 }

@@ -31,6 +31,16 @@ fn act() -> impl Strategy<Value = Act> {
     ]
 }
 
+/// Many who wait, and who leave before anybody asks.
+fn act_of_waiters() -> impl Strategy<Value = Act> {
+    prop_oneof![
+        2 => (0_u64..12).prop_map(Act::Pass),
+        1 => (0_u64..7).prop_map(Act::Check),
+        6 => (1_u64..5, 0_u64..1_000).prop_map(|(cost, wait)| Act::Reserve { cost, wait }),
+        6 => (0_usize..9).prop_map(Act::GiveBack),
+    ]
+}
+
 fn rule() -> impl Strategy<Value = Rule> {
     (1_u64..8, 0_u64..30, 1_u64..10, 0..4).prop_map(|(limit, more, burst, algorithm)| {
         let quota = Quota::new(limit, Duration::from_nanos(limit + more)).unwrap();
@@ -182,6 +192,44 @@ fn run(rules: &[Rule], acts: &[Act]) {
     run.model.check_bounds();
 }
 
+/// Of two limiters the second is only asked for places at the end, so that it computes late what has come nearer.
+fn ask(rules: &[Rule], acts: &[Act]) {
+    let start = tokio::time::Instant::now().into_std();
+    let [asked, silent] = [(); 2].map(|()| Limiter::new_at(rules.to_vec(), start).unwrap());
+    let mut places: Vec<[Reserved; 2]> = Vec::new();
+    let mut now = start;
+    for act in acts {
+        match *act {
+            Act::Pass(time) => now += Duration::from_nanos(time),
+            Act::Check(cost) => assert_eq!(asked.check_cost_at(cost, now), silent.check_cost_at(cost, now)),
+            Act::Peek => unreachable!("nothing moves"),
+            Act::Reserve { cost, wait } => {
+                let reserve = |limiter: &Limiter| limiter.reserve_at(cost, Duration::from_nanos(wait), now);
+                match (reserve(&asked), reserve(&silent)) {
+                    (Ok(one), Ok(other)) => {
+                        assert_eq!((one.wait(), one.decision()), (other.wait(), other.decision()));
+                        places.push([one, other]);
+                    }
+                    (one, other) => assert_eq!(one.unwrap_err(), other.unwrap_err()),
+                }
+            }
+            Act::GiveBack(number) => {
+                if let Some(index) = places.len().checked_sub(number + 1) {
+                    let [one, other] = places.remove(index);
+                    asked.give_back_at(one, now);
+                    silent.give_back_at(other, now);
+                }
+            }
+        }
+        for [place, _] in &places {
+            let _ = asked.wait_at(place, now);
+        }
+    }
+    for [one, other] in &places {
+        assert_eq!(asked.wait_at(one, now), silent.wait_at(other, now));
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 4_000, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -193,5 +241,10 @@ proptest! {
     #[test]
     fn several_rules_decide_as_the_model(rules in vec(rule(), 2..4), acts in vec(act(), 0..40)) {
         run(&rules, &acts);
+    }
+
+    #[test]
+    fn moments_do_not_depend_on_whether_somebody_asks(rules in vec(rule(), 1..4), acts in vec(act_of_waiters(), 0..60)) {
+        ask(&rules, &acts);
     }
 }

@@ -155,6 +155,19 @@ fn one_who_came_sooner_gives_back_what_he_took_then() {
 }
 
 #[test]
+fn nobody_comes_before_the_one_before_him_and_gives_back_as_of_his_own_moment() {
+    let now = start();
+    let limiter = limiter(Rule::sliding_log(Quota::per_second(10).unwrap()), now);
+    let _used = wait(&limiter, 8, now);
+    let [leaves, _large, small] = [4, 3, 4].map(|cost| wait(&limiter, cost, now));
+    limiter.give_back_at(leaves, now);
+    // Nobody has asked since: only now are the moments of the others found out, and there is room for both of them at once.
+    let at = now + 1_500 * MILLI;
+    limiter.give_back_at(small, at);
+    assert_eq!(limiter.peek_at(at).remaining, 7);
+}
+
+#[test]
 fn waiters_that_give_up_do_not_stop_the_rest() {
     let now = start();
     let limiter = limiter(bucket(10), now);
