@@ -30,8 +30,9 @@ use std::{
 ///
 /// # Threads
 ///
-/// A limiter with one token bucket decides without a lock, and a refusal writes nothing that threads share. It takes a lock
-/// as long as somebody waits, and from the first change of its quota on. All other limiters decide under a short lock.
+/// A limiter with one token bucket decides without a lock, and a refusal writes nothing that threads share, but for the counter
+/// of the feature `metrics`. It takes a lock as long as somebody waits, and from the first change of its quota on. All other
+/// limiters decide under a short lock.
 ///
 /// # Time
 ///
@@ -125,10 +126,6 @@ impl Limiter {
     }
 
     /// A limiter of its own with the present configuration of this one, first moment `now`.
-    ///
-    /// # Panics
-    ///
-    /// Never: the configuration was checked.
     #[must_use]
     pub fn fresh_at(&self, now: impl Now) -> Self {
         Self::new_at(self.config(), now).unwrap_or_else(|error| unreachable!("a checked configuration: {error}"))
@@ -265,10 +262,9 @@ impl Limiter {
     /// Takes another configuration, and keeps what was taken.
     ///
     /// The rules are compared one by one. A token bucket keeps the units that are in it, as many as fit in. A window keeps what
-    /// counts in it; with another period all of it counts as taken now, but for the log, which is exact. It
-    /// keeps all of it even above a lowered limit. A rule that is new, or
-    /// kept by another algorithm than the one in its place, starts fresh. Who waits comes sooner if the new rules allow it,
-    /// and never later than he was told.
+    /// counts in it; with another period all of it counts as taken now, but for the log, which is exact. It keeps all of it
+    /// even above a lowered limit. A rule that is new, or kept by another algorithm than the one in its place, starts fresh. Who
+    /// waits comes sooner if the new rules allow it, and never later than he was told.
     ///
     /// # Errors
     ///

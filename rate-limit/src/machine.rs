@@ -182,7 +182,8 @@ impl Machine {
         self.move_all(now)
     }
 
-    /// Takes other rules; with a quota of its own, the first one keeps that as long as the algorithm stays. What was taken stays taken, and who waits comes no later than he was told.
+    /// Takes other rules; with a quota of its own, the first one keeps that as long as the algorithm stays. What was taken
+    /// stays taken, and who waits comes no later than he was told.
     pub(crate) fn change(&mut self, rules: &[Rule], own_quota: bool, epoch: u64, now: u64) -> Moved {
         self.settle(now);
         self.epoch = epoch;
@@ -310,6 +311,7 @@ impl Machine {
             reset_after: Duration::from_nanos(state.fresh_at().saturating_sub(now)),
         }
     }
+
     /// The rule that will be the last to allow, or else the one with the least left; of equals the first one.
     #[inline]
     fn binding(&self, cost: u64, now: u64, allowed: bool) -> (usize, &State) {

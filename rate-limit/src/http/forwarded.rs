@@ -11,8 +11,9 @@ use mainstay_core::InvalidConfig;
 /// Tells clients apart by the address in `Forwarded` (RFC 7239) that one's own proxies have written.
 ///
 /// As with [`ForwardedFor`](super::ForwardedFor), the number of one's own proxies has to be said, the server must not be
-/// reachable around them, and the element that counts is that many places from the right. Of it the parameter `for` is read: `for=203.0.113.9`, `for="[2001:db8::1]:4711"`. Where
-/// it is missing, there twice, `unknown` or an identifier that hides the address (`_x7Gk`), the client cannot be told.
+/// reachable around them, and the element that counts is that many places from the right. Of it the parameter `for` is read:
+/// `for=203.0.113.9`, `for="[2001:db8::1]:4711"`. Where it is missing, there twice, `unknown` or an identifier that hides the
+/// address (`_x7Gk`), the client cannot be told.
 ///
 /// The list is taken apart from its end, so an open quote in what the client has written hides nothing of what a proxy has
 /// added.
