@@ -16,6 +16,7 @@
 //! 3. No later attempt starts at or after the limit. In readying a timer wakes the call at the limit; since timers may be late,
 //!    and say nothing once a task has used up what tokio lets it do at a time, the clock has the last word.
 //! 4. A call that holds a failed response does not wait for readiness: the response may hold the very slot that it waits for.
+//!    Where the task has used up what tokio lets it do at a time, pending says nothing, and the service is asked in the next turn.
 //! 5. Attempts without a wait between them use up what tokio lets a task do at a time, so that others have their turn, and a
 //!    timeout around the call can end it.
 //!
@@ -37,7 +38,7 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    task::coop::consume_budget,
+    task::coop::{consume_budget, has_budget_remaining},
     time::{Sleep, sleep, sleep_until},
 };
 use tower_service::Service;
@@ -265,8 +266,11 @@ where
                 return Poll::Ready(None);
             }
             Some(Poll::Ready(Err(_))) => Cause::Unready,
-            Some(Poll::Pending) if between.attempts.holds_response() => Cause::Unready,
+            Some(Poll::Pending) if between.attempts.holds_response() && has_budget_remaining() => Cause::Unready,
             Some(Poll::Pending) => {
+                if between.attempts.holds_response() {
+                    cx.waker().wake_by_ref();
+                }
                 if timer.is_none() {
                     timer.set(limit.map(timer_at));
                 }

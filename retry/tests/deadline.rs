@@ -18,7 +18,10 @@ use support::{
     SECOND, at_once, doubling,
 };
 use tokio::{
-    task::coop::{consume_budget, has_budget_remaining},
+    task::{
+        coop::{consume_budget, has_budget_remaining},
+        yield_now,
+    },
     time::{Instant, advance, sleep},
 };
 use tokio_test::{assert_pending, assert_ready_err, assert_ready_ok, task};
@@ -319,4 +322,63 @@ async fn a_call_that_holds_a_failed_response_does_not_wait_for_readiness() {
         assert_eq!(polled, if waits { Poll::Pending } else { Poll::Ready(answer) }, "it may hold what is waited for");
     }
     assert_eq!((budget.snapshot().withdrawn, budget.snapshot().given_back), (2, 2));
+}
+
+/// Answers `busy` once and then well, and is ready as far as tokio lets its task ask.
+#[derive(Clone)]
+struct AsksTokio(Cell<bool>);
+
+impl Service<u32> for AsksTokio {
+    type Response = &'static str;
+    type Error = Error<&'static str>;
+    type Future = future::Ready<Answer>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        pin!(consume_budget()).poll(cx).map(Ok)
+    }
+
+    fn call(&mut self, _: u32) -> Self::Future {
+        ready(Ok(if self.0.replace(true) { "espresso" } else { "busy" }))
+    }
+}
+
+/// What a call answers in the second turn of its task, if it does not in the first, where other work has left it so much.
+async fn answer_with<S>(left: usize, service: S) -> Poll<Answer>
+where
+    S: Service<u32, Response = &'static str, Error = Error<&'static str>> + Clone,
+{
+    let busy = classify_fn(|answer: Result<&&str, &Error<&str>>| match answer {
+        Ok(&"busy") => Class::Failure(Failure::Transient),
+        _ => Class::Success,
+    });
+    let mut call = task::spawn(layer(at_once()).classify(busy).layer(service).oneshot(1));
+    yield_now().await;
+    let units = poll_fn(|cx| Poll::Ready(spend(usize::MAX, cx))).await;
+    yield_now().await;
+    let answer = poll_fn(|cx| {
+        spend(units - left, cx);
+        Poll::Ready(call.poll())
+    })
+    .await;
+    if answer.is_ready() {
+        return answer;
+    }
+    // Tokio wakes those whom it has held back when the turn is over.
+    yield_now().await;
+    assert!(call.is_woken());
+    call.poll()
+}
+
+/// Uses up some of what tokio lets the task do, or all of it, and says how much that was.
+fn spend(most: usize, cx: &mut Context<'_>) -> usize {
+    (0..most).take_while(|_| has_budget_remaining() && pin!(consume_budget()).poll(cx).is_ready()).count()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_could_not_be_asked_is_asked_in_the_next_turn_of_the_task() {
+    for left in 0..5 {
+        assert_eq!(answer_with(left, AsksTokio(Cell::default())).await, Poll::Ready(Ok("espresso")), "{left}");
+        let held = ReadyOnce(Ok("busy"), Cell::default());
+        assert_eq!(answer_with(left, held).await, Poll::Ready(Ok("busy")), "{left}");
+    }
 }

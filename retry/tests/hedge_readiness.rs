@@ -387,3 +387,52 @@ async fn a_future_that_has_answered_holds_no_failed_response() {
     let Poll::Ready(Ok((status, _place))) = call.poll() else { panic!("both answer at once") };
     assert_eq!((status, pool.free.load(Ordering::SeqCst)), (200, 1), "the answer has one");
 }
+
+/// Ready as far as tokio lets its task ask; the first attempt ends in 500, later ones succeed.
+#[derive(Clone, Default)]
+struct AsksTokio(Arc<AtomicU32>);
+
+impl Service<Req> for AsksTokio {
+    type Response = u32;
+    type Error = Error<&'static str>;
+    type Future = Ready<hedge_support::Answer>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        std::pin::pin!(tokio::task::coop::consume_budget()).poll(cx).map(Ok)
+    }
+
+    fn call(&mut self, _: Req) -> Self::Future {
+        ready(Ok(if self.0.fetch_add(1, Ordering::SeqCst) == 0 { 500 } else { 200 }))
+    }
+}
+
+/// Polls a call in a task that has used up what tokio lets it do, and then in its next turn.
+async fn answer_in_the_next_turn<F: Future>(call: F) -> Poll<F::Output> {
+    let mut call = task::spawn(Box::pin(call));
+    std::future::poll_fn(|cx| {
+        while tokio::task::coop::has_budget_remaining() {
+            std::task::ready!(std::pin::pin!(tokio::task::coop::consume_budget()).poll(cx));
+        }
+        assert!(call.poll().is_pending());
+        Poll::Ready(())
+    })
+    .await;
+    assert!(call.is_woken());
+    tokio::task::yield_now().await;
+    call.poll()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_could_not_be_asked_is_asked_in_the_next_turn_of_the_task() {
+    let hedges = layer(config()).classify(classify_fn(hedge_support::class));
+    let call = hedges.layer(AsksTokio::default()).call("read");
+    assert_eq!(answer_in_the_next_turn(call).await, Poll::Ready(Ok(200)));
+
+    // It may hold what is waited for, and that is found out then.
+    let mut service = layer(config()).classify(classify_fn(status)).layer(Pool::new(1));
+    assert!(service.poll_ready(&mut noop()).is_ready());
+    let Poll::Ready(Ok((status, _place))) = answer_in_the_next_turn(service.call("read")).await else {
+        panic!("it waits for itself, for ever")
+    };
+    assert_eq!(status, 500);
+}

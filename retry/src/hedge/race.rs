@@ -18,6 +18,7 @@ use std::{
     task::{Context, Poll, ready},
     time::Instant,
 };
+use tokio::task::coop::has_budget_remaining;
 
 /// The first attempt, those beside it, and the one that is yet to start.
 ///
@@ -220,7 +221,7 @@ where
         while answer.is_none() && self.poll_start(cx) {
             answer = self.poll_hedges(self.hedges.len() - 1, cx);
         }
-        if answer.is_none() && self.is_under_way() {
+        if answer.is_none() && self.is_under_way(cx) {
             // Whatever runs, the service that is not ready, or the timer will wake us.
             return Poll::Pending;
         }
@@ -413,10 +414,21 @@ where
         self.timer.as_mut().clear();
     }
 
-    /// Whether an attempt runs, or one waits for room. For room nobody waits who has a response to give, since the response may
-    /// be what takes it.
-    fn is_under_way(&self) -> bool {
-        let is_waiting = self.charge.is_some() && !self.referee.keeps_response();
-        self.first_runs || !self.hedges.is_empty() || is_waiting
+    /// Whether an attempt runs, or one waits for room.
+    fn is_under_way(&self, cx: &Context<'_>) -> bool {
+        self.first_runs || !self.hedges.is_empty() || self.charge.is_some() && self.may_wait_for_room(cx)
+    }
+
+    /// For room nobody waits who has a response to give, since the response may be what takes it. A task that has used up what
+    /// tokio lets it do at a time cannot tell, and asks in its next turn.
+    fn may_wait_for_room(&self, cx: &Context<'_>) -> bool {
+        if !self.referee.keeps_response() {
+            return true;
+        }
+        let is_unknown = !has_budget_remaining();
+        if is_unknown {
+            cx.waker().wake_by_ref();
+        }
+        is_unknown
     }
 }
