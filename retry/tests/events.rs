@@ -74,29 +74,37 @@ fn layer(config: Config) -> RetryLayer<mainstay_retry::Cloned<mainstay_retry::Ma
     RetryLayer::new(config).unwrap().idempotent()
 }
 
-/// One call for each way a retry ends.
-fn all_ways(config: impl Fn(Config) -> Config) {
+/// One call for each way a retry ends, each followed by `look`.
+fn all_ways(config: impl Fn(Config) -> Config, mut look: impl FnMut()) {
     let at_once = config(at_once());
     let spent = Budget::new(BudgetConfig::default().initial(0)).unwrap();
     let once = repeat_fn(|_: &u32, attempt| attempt.is_first().then_some(1)).idempotent();
     block_on(async {
         tokio::time::pause();
         let _ = layer(at_once).layer(Leaf::new([])).oneshot(1).await;
+        look();
         let _ = layer(at_once).layer(Leaf::new([FAILED])).oneshot(1).await;
+        look();
         let _ = layer(at_once.max_attempts(2)).layer(Leaf::new([REFUSED, FAILED])).oneshot(1).await;
+        look();
         let _ = layer(at_once).budget(&spent).layer(Leaf::new([FAILED])).oneshot(1).await;
+        look();
         let _ = layer(config(doubling().deadline(SECOND))).layer(Leaf::new([FAILED])).oneshot(1).await;
+        look();
         let _ = layer(at_once).repeat(once).layer(Leaf::new([FAILED])).oneshot(1).await;
+        look();
         let broken = Leaf::new([FAILED]).readiness([Readiness::Ready, Readiness::Broken]);
         let _ = layer(at_once).layer(broken).oneshot(1).await;
+        look();
         let refused = Refused::new(Reason::CircuitOpen, "test").with_retry_after(1_000 * SECOND);
         let _ = layer(at_once).layer(Leaf::new([End::With(Err(refused.into()))])).oneshot(1).await;
+        look();
     });
 }
 
 #[test]
 fn each_retry_and_each_that_does_not_come_is_an_event() {
-    let seen = events(|| all_ways(|config| config.name("seen")));
+    let seen = events(|| all_ways(|config| config.name("seen"), || {}));
     assert_eq!(
         seen,
         [
@@ -123,8 +131,23 @@ fn expected() -> BTreeMap<String, u64> {
 #[test]
 fn they_are_counted_by_the_name_of_the_policy() {
     let recorder = DebuggingRecorder::new();
-    metrics::with_local_recorder(&recorder, || all_ways(|config| config.name("counted")));
-    assert_eq!(counted(&recorder, "counted"), expected());
+    let mut each = Vec::new();
+    // Reading takes what was added since the last time.
+    let look = || each.push(counted(&recorder, "counted").into_keys().collect::<Vec<_>>().join(" + "));
+    metrics::with_local_recorder(&recorder, || all_ways(|config| config.name("counted"), look));
+    assert_eq!(
+        each,
+        [
+            "",
+            "mainstay_retries_total",
+            "mainstay_retries_given_up_total attempts + mainstay_retries_total",
+            "mainstay_retries_given_up_total budget",
+            "mainstay_retries_given_up_total deadline",
+            "mainstay_retries_given_up_total request",
+            "mainstay_retries_given_up_total unready",
+            "mainstay_retries_given_up_total retry_after",
+        ]
+    );
 }
 
 #[test]
@@ -146,10 +169,10 @@ fn the_plain_form_is_seen_too() {
 fn a_recorder_that_comes_later_counts_after_rebinding() {
     let (early, late) = (DebuggingRecorder::new(), DebuggingRecorder::new());
     let config = |config: Config| config.name("rebound");
-    metrics::with_local_recorder(&early, || all_ways(config));
-    metrics::with_local_recorder(&late, || all_ways(config));
+    metrics::with_local_recorder(&early, || all_ways(config, || {}));
+    metrics::with_local_recorder(&late, || all_ways(config, || {}));
     assert_eq!(counted(&late, "rebound"), BTreeMap::new(), "the counters are looked up once");
     metrics::with_local_recorder(&late, || layer(config(at_once())).rebind_metrics());
-    all_ways(config);
+    all_ways(config, || {});
     assert_eq!(counted(&late, "rebound"), expected());
 }

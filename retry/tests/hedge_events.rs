@@ -73,6 +73,8 @@ fn hedges_are_told_and_counted_and_first_attempts_are_not() {
     let leaf = Leaf::default();
     let mut service = hedges.layer(leaf.clone());
 
+    let count = |event: &str, times: u64| (format!("hedge=seen,event={event}"), times);
+
     let subscriber = tracing_subscriber::registry().with(log.clone());
     tracing::subscriber::with_default(subscriber, || {
         metrics::with_local_recorder(&recorder, || {
@@ -84,11 +86,15 @@ fn hedges_are_told_and_counted_and_first_attempts_are_not() {
             assert_eq!(told[0], "hedge was started hedge=\"seen\" attempt=2");
             assert_eq!(told[1], "hedge was not paid for hedge=\"seen\" attempt=3");
             assert_eq!(told.len(), 2);
+            // Reading takes what was added since the last time.
+            assert_eq!(
+                counts(&snapshotter),
+                BTreeMap::from([count("started", 1), count("suppressed", 1), count("won", 0)])
+            );
             leaf.end(1, Ok(1));
             assert_ready_eq!(call.poll(), Ok(1));
             assert_eq!(log.take(), ["hedge answered first hedge=\"seen\" attempt=2"]);
         });
     });
-    let count = |event: &str| (format!("hedge=seen,event={event}"), 1);
-    assert_eq!(counts(&snapshotter), BTreeMap::from([count("started"), count("suppressed"), count("won")]));
+    assert_eq!(counts(&snapshotter), BTreeMap::from([count("started", 0), count("suppressed", 0), count("won", 1)]));
 }
