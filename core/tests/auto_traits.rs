@@ -2,7 +2,8 @@
 
 use mainstay_core::{
     AnyError, Attempt, Boundary, BoundaryFuture, BoundaryLayer, BoxError, Class, Classify, ClassifyFn, Deadline, Error,
-    Failure, FromBelow, Idempotent, InvalidConfig, Lift, MostUncertain, Priority, Reason, Refused, TimedOut, Verdict,
+    Failure, FromBelow, Idempotent, InvalidConfig, Lift, MostUncertain, Priority, Reason, Refused, TimedOut,
+    Uncertainty, Verdict,
     window::{Counts, LastCalls, TimeSpan, Vote},
 };
 use static_assertions::{assert_impl_all, assert_not_impl_any, assert_obj_safe, const_assert};
@@ -16,7 +17,7 @@ macro_rules! all_auto_traits {
 all_auto_traits! {
     AnyError, Attempt, Boundary<()>, BoundaryFuture<()>, BoundaryLayer, BoxError, Class, ClassifyFn<()>, Counts,
     Deadline, Error<()>, Failure, FromBelow, Idempotent, InvalidConfig, LastCalls, Lift<()>, MostUncertain<()>, Priority,
-    Reason, Refused, TimeSpan, TimedOut, Verdict<'static>, Vote,
+    Reason, Refused, TimeSpan, TimedOut, Uncertainty, Verdict<'static>, Vote,
 }
 
 assert_impl_all!(Refused: Copy, Eq, error::Error);
@@ -45,14 +46,14 @@ mod http {
     use mainstay_core::{
         HttpStatus,
         http::{
-            ClassifyBody, EmptyBody, End, RefusalResponse, RefusalResponseFuture, RefusalResponseLayer, Rejection,
-            SettleBody,
+            ClassifyBody, EmptyBody, End, Protocol, RefusalResponse, RefusalResponseFuture, RefusalResponseLayer,
+            Rejection, SettleBody,
         },
     };
 
     all_auto_traits! {
-        EmptyBody, End<'static>, HttpStatus, RefusalResponse<()>, RefusalResponseFuture<()>, RefusalResponseLayer, Rejection,
-        SettleBody<(), fn(End<'_>)>,
+        EmptyBody, End<'static>, HttpStatus, Protocol, RefusalResponse<()>, RefusalResponseFuture<()>,
+        RefusalResponseLayer, Rejection, SettleBody<(), fn(End<'_>)>,
     }
 
     assert_impl_all!(Rejection: Copy, Eq, error::Error);
