@@ -26,9 +26,9 @@ use tower_service::Service;
 /// # Errors
 ///
 /// An error of the inner `poll_ready` is passed on, but before a later attempt it is none: the answer is that of the attempts that
-/// were made. When no attempt has succeeded, the answer is that of the attempt which
-/// leaves most open whether the call was executed: [`TimedOut`](mainstay_core::TimedOut) before a failure, which may be a
-/// response, before [`Refused`](mainstay_core::Refused); of two alike, the later. So *refused* is answered only if every attempt was refused.
+/// were made. When no attempt has succeeded, the answer is that of the attempt which leaves most open whether the call was
+/// executed: [`TimedOut`](mainstay_core::TimedOut) before a failure, which may be a response, before
+/// [`Refused`](mainstay_core::Refused); of two alike, the later. So *refused* is answered only if every attempt was refused.
 ///
 /// # Cancel safety
 ///

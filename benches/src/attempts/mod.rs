@@ -1,4 +1,5 @@
-//! The cases of retry and hedge, and in modules those of timeout, fallback and their stacks. Every first attempt succeeds: what is measured is what the healthy calls pay.
+//! The cases of retry and hedge, and in modules those of timeout, fallback and their stacks. Every first attempt succeeds:
+//! what is measured is what the healthy calls pay.
 
 pub mod fallback;
 pub mod stack;

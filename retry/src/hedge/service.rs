@@ -14,15 +14,15 @@ use tower_service::Service;
 /// Starts another attempt beside one that takes long, and answers with the first success.
 ///
 /// Only requests that are idempotent even while both run, as [`R`](crate::Repeat::may_overlap) says, are sent more than once. All
-/// others pass through. With each call that may
-/// be hedged a clone of the inner service is made and kept, so it should be cheap.
+/// others pass through. With each call that may be hedged a clone of the inner service is made and kept, so it should be cheap.
 ///
 /// # Readiness
 ///
 /// That of the inner service, for the first attempt. Nothing is reserved for a hedge: when its time has come, a clone of the
 /// inner service is polled ready within the response future, and called at once. While it is not ready, no other hedge
-/// starts. An error of its readiness ends hedging, and not the call: what runs goes on. If nothing runs and an attempt has ended
-/// in a failed response, that is answered and no room is waited for: the response may hold it.
+/// starts. An error of its readiness ends hedging, and not the call: what runs goes on, and if nothing succeeds the error counts
+/// as that of one more attempt. If nothing runs and an attempt has ended in a failed response, that is answered and no room is
+/// waited for: the response may hold it.
 ///
 /// # Cancel safety
 ///
