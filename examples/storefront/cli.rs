@@ -14,9 +14,10 @@ A shop that breaks and recovers, on loopback, with nothing installed.
 
 Customers browse the catalog (60 %) and check out (40 %). The payment provider behind the checkout is flaky for a while, \
 and nearly half of the time sick: slow, then failing, and after a recovery silent. One of the two replicas of the catalog \
-pauses now and then, and once both fail for a moment. The same customers and the same troubles come twice, with resilience \
-off (a customer's patience is the only limit) and on (deadlines, retries from a budget, hedges, circuit breakers, a stale \
-price list, refusals with Retry-After). A table compares the two.";
+pauses now and then, and once both fail for a moment. One client comes and goes and asks far too often. The same customers \
+and the same troubles come twice, with resilience off (a customer's patience is the only limit) and on (a rate limit for \
+each client, deadlines, retries from a budget, hedges, circuit breakers, a stale price list, refusals with Retry-After). A \
+table compares the two.";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -47,6 +48,14 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "TIME", default_value = "500ms", value_parser = patience)]
     patience: Duration,
 
+    /// Requests of one client in one window, at most: 1 to 10000
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    limit: u32,
+
+    /// The window of that limit: 1s to 1h
+    #[arg(long, value_name = "TIME", default_value = "1m", value_parser = window)]
+    window: Duration,
+
     /// Write report.json and report.html (charts, offline) into this directory
     #[arg(long, value_name = "DIR", conflicts_with = "serve")]
     pub(crate) report: Option<PathBuf>,
@@ -62,7 +71,8 @@ pub(crate) struct Arguments {
 
 impl Arguments {
     pub(crate) const fn plan(&self) -> Plan {
-        Plan { duration: self.duration, rate: self.rate, seed: self.seed, patience: self.patience }
+        let Self { duration, rate, seed, patience, limit, window, .. } = *self;
+        Plan { duration, rate, seed, patience, limit, window }
     }
 }
 
@@ -104,6 +114,10 @@ fn patience(text: &str) -> Result<Duration, String> {
     between(text, Duration::from_millis(200), Duration::from_secs(5))
 }
 
+fn window(text: &str) -> Result<Duration, String> {
+    between(text, Duration::from_secs(1), Duration::from_hours(1))
+}
+
 fn between(text: &str, least: Duration, most: Duration) -> Result<Duration, String> {
     let time =
         humantime::parse_duration(text).map_err(|error| format!("{error}, a time is written as 20s or 500ms"))?;
@@ -125,10 +139,7 @@ mod tests {
     #[test]
     fn the_defaults_are_those_of_the_help() {
         let plan = Arguments::try_parse_from(["storefront"]).unwrap().plan();
-        assert_eq!(
-            plan,
-            Plan { duration: Duration::from_secs(20), rate: 300, seed: 7, patience: Duration::from_millis(500) }
-        );
+        assert_eq!(plan, Plan::DEFAULT);
     }
 
     #[test]
@@ -137,6 +148,8 @@ mod tests {
             (&["--frobnicate"][..], "unexpected argument '--frobnicate' found"),
             (&["--rate", "0"], "invalid value '0' for '--rate <N>': 0 is not in 10..=2000"),
             (&["--patience", "0s"], "invalid value '0s' for '--patience <TIME>': allowed is 200ms to 5s"),
+            (&["--limit", "0"], "invalid value '0' for '--limit <N>': 0 is not in 1..=10000"),
+            (&["--window", "2h"], "invalid value '2h' for '--window <TIME>': allowed is 1s to 1h"),
             (&["--duration", "1h"], "invalid value '1h' for '--duration <TIME>': allowed is 4s to 10m"),
             (&["--port", "80"], "the following required arguments were not provided: --serve"),
             (&["--serve", "--report", "x"], "the argument '--serve' cannot be used with '--report <DIR>'"),

@@ -1,10 +1,11 @@
 //! The same customers and the same outage, with resilience off and on.
 
 use crate::{
+    abuser,
     faults::{Fault, Script},
     interrupt::Interrupt,
     load::{self, Arrival, Errand},
-    measure::{self, Bucket, Numbers, Opened, Record, Stale, Tally},
+    measure::{self, Abuse, Bucket, Looked, Numbers, Opened, Record, Stale, Tally},
     progress::Progress,
     shop::{Seen, Shop},
     stacks::Resilience,
@@ -14,7 +15,7 @@ use mainstay::{
     circuit_breaker::{Circuit, State},
 };
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, ops::Range, sync::Arc, time::Duration};
 use tokio::{
     sync::{mpsc, oneshot},
     task::JoinSet,
@@ -28,6 +29,9 @@ pub(crate) struct Plan {
     pub(crate) rate: u32,
     pub(crate) seed: u64,
     pub(crate) patience: Duration,
+    /// So many requests of one client, in any window of this length.
+    pub(crate) limit: u32,
+    pub(crate) window: Duration,
 }
 
 /// A plan, with all that both runs share.
@@ -35,6 +39,8 @@ pub(crate) struct Plan {
 pub(crate) struct Experiment {
     plan: Plan,
     script: Script,
+    /// When the abuser is there.
+    stays: Vec<Range<Duration>>,
     arrivals: Vec<Arrival>,
     metrics: PrometheusHandle,
 }
@@ -55,6 +61,12 @@ pub(crate) struct Run {
     pub(crate) phases: Vec<(Fault, Bucket)>,
     pub(crate) stale: Stale,
     pub(crate) seen: Seen,
+    pub(crate) abuse: Abuse,
+    /// Customers, not requests of the abuser, whom the limit refused.
+    pub(crate) limited: usize,
+    /// How it went for those who looked at products while the abuser was there, and while it was not; until it comes no more.
+    pub(crate) beside_abuser: Looked,
+    pub(crate) without_abuser: Looked,
     /// Of the payment circuit; none with resilience off.
     pub(crate) states: States,
     pub(crate) opened: Opened,
@@ -65,6 +77,8 @@ pub(crate) struct Run {
 pub(crate) struct Comparison {
     pub(crate) plan: Plan,
     pub(crate) script: Script,
+    /// When the abuser was there.
+    pub(crate) stays: Vec<Range<Duration>>,
     pub(crate) off: Run,
     pub(crate) on: Option<Run>,
 }
@@ -75,9 +89,10 @@ impl Run {
         self.phases.iter().find(|(known, _)| *known == fault).map(|(_, bucket)| bucket)
     }
 
-    /// Requests that reached the replicas of the catalog, for each customer who looked at a product.
+    /// Requests that reached the replicas of the catalog, for each customer who looked at a product, and for each request of
+    /// the abuser's that came past the limit.
     pub(crate) fn catalog_amplification(&self) -> Option<f64> {
-        measure::ratio(self.seen.at_catalog, self.browse.offered())
+        measure::ratio(self.seen.at_catalog, self.browse.offered() + self.abuse.admitted())
     }
 
     /// Requests that reached the provider, for each customer who checked out.
@@ -91,24 +106,42 @@ impl Run {
     }
 }
 
+#[cfg(test)]
+impl Plan {
+    /// What is asked for by default.
+    pub(crate) const DEFAULT: Self = Self {
+        duration: Duration::from_secs(20),
+        rate: 300,
+        seed: 7,
+        patience: Duration::from_millis(500),
+        limit: 100,
+        window: Duration::from_mins(1),
+    };
+}
+
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { duration, rate, seed, patience } = self;
-        let [duration, patience] = [duration, patience].map(|time| humantime::format_duration(*time));
+        let Self { duration, rate, seed, patience, limit, window } = self;
+        let [duration, patience, window] = [duration, patience, window].map(|time| humantime::format_duration(*time));
         write!(
             f,
             "{duration} with resilience off, then {duration} with it on: {rate} customers per second, patience {patience}, \
-             seed {seed}"
+             {limit} requests of one client in {window}, seed {seed}"
         )
     }
 }
 
 impl Experiment {
     pub(crate) fn new(plan: Plan) -> Result<Self, BoxError> {
+        let Plan { duration, rate, seed, .. } = plan;
+        let script = Script::over(duration);
+        let stays = abuser::stays(&script);
+        let abuse = abuser::requests(seed, rate, &stays);
         Ok(Self {
             plan,
-            script: Script::over(plan.duration),
-            arrivals: load::arrivals(plan.seed, plan.rate, plan.duration),
+            script,
+            stays,
+            arrivals: load::arrivals(load::customers(seed, rate, duration), abuse),
             metrics: PrometheusBuilder::new().install_recorder()?,
         })
     }
@@ -119,7 +152,7 @@ impl Experiment {
         let off = self.run(Resilience::Off, &progress, interrupt).await?;
         let on = if interrupt.has_come() { None } else { Some(self.run(Resilience::On, &progress, interrupt).await?) };
         progress.finish();
-        Ok(Comparison { plan: self.plan, script: self.script, off, on })
+        Ok(Comparison { plan: self.plan, script: self.script, stays: self.stays, off, on })
     }
 
     async fn run(
@@ -153,7 +186,7 @@ impl Experiment {
         Ok(self.result(records, seen, states, interrupt.has_come()))
     }
 
-    /// What became of the customers, until all are accounted for, or until Ctrl-C.
+    /// What became of the customers, and of the abuser's requests, until all are accounted for, or until Ctrl-C.
     async fn collect(
         &self,
         mut from: mpsc::UnboundedReceiver<Record>,
@@ -161,20 +194,21 @@ impl Experiment {
         start: Instant,
         progress: &Progress,
         interrupt: &mut Interrupt,
-    ) -> Vec<Record> {
-        let mut records = Vec::with_capacity(self.arrivals.len());
+    ) -> [Vec<Record>; 2] {
+        let (mut records, mut abuse) = (Vec::new(), Vec::new());
         let mut tick = interval(Duration::from_millis(100));
         loop {
             tokio::select! {
                 record = from.recv() => match record {
+                    Some(record) if record.errand == Errand::Scrape => abuse.push(record),
                     Some(record) => records.push(record),
-                    None => return records,
+                    None => return [records, abuse],
                 },
                 _ = tick.tick() => {
                     let at = start.elapsed();
                     progress.show(resilience, at, self.plan.duration, self.script.fault_at(at), &records);
                 }
-                () = interrupt.come() => return records,
+                () = interrupt.come() => return [records, abuse],
             }
         }
     }
@@ -184,10 +218,14 @@ impl Experiment {
         phases.map(|phase| (phase.fault, Bucket::of(records, phase.from..phase.until))).collect()
     }
 
-    fn result(&self, mut records: Vec<Record>, seen: Seen, [states, shadow]: [States; 2], cut: bool) -> Run {
+    fn result(&self, records: [Vec<Record>; 2], seen: Seen, [states, shadow]: [States; 2], cut: bool) -> Run {
         let opened = |states: &States| measure::opened_after(states, &self.script.silence());
-        records.sort_by_key(|record| record.at);
+        let [records, abuse] = records.map(|mut records| {
+            records.sort_by_key(|record| record.at);
+            records
+        });
         let recovery = if cut { None } else { measure::recovery(&records, self.script.recovery(), self.plan.duration) };
+        let compared = &records[..records.partition_point(|record| record.at < self.script.recovery())];
         let errand = |errand| Tally::of(records.iter().filter(|record| record.errand == errand));
         Run {
             numbers: Numbers::of(&records, seen.sick_calls, recovery),
@@ -196,6 +234,10 @@ impl Experiment {
             browse_p99: measure::p99(&records, Errand::Browse),
             phases: self.phases(&records),
             stale: Stale::of(&records),
+            abuse: Abuse::of(abuse),
+            limited: measure::limited(&records),
+            beside_abuser: Looked::beside(compared, &self.stays, true),
+            without_abuser: Looked::beside(compared, &self.stays, false),
             seen,
             opened: Opened { after: opened(&states), settled_only: opened(&shadow) },
             states,

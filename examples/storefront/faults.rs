@@ -238,7 +238,7 @@ mod tests {
     #[test]
     fn circuits_recover_before_the_silence_and_before_the_end_even_in_the_shortest_run() {
         let shortest = Duration::from_secs(4);
-        let plan = Plan { duration: shortest, rate: 120, seed: 7, patience: Duration::from_millis(500) };
+        let plan = Plan { duration: shortest, rate: 120, ..Plan::DEFAULT };
         let script = Script::over(shortest);
         let silence = script.silence();
         let before = script.phases.iter().find(|phase| phase.until == silence.start).unwrap();

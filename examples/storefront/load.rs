@@ -1,6 +1,7 @@
 //! The customers: they arrive at random moments, do not wait for each other, and give up when their patience ends.
 
 use crate::{
+    abuser,
     measure::{Outcome, Record},
     services::catalog::{self, PRODUCTS},
     stacks::{self, Http},
@@ -9,7 +10,7 @@ use crate::{
 use axum::body::Body;
 use http::{
     HeaderMap, Request, StatusCode,
-    header::{CONTENT_TYPE, RETRY_AFTER},
+    header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER},
 };
 use http_body_util::BodyExt;
 use mainstay::BoxError;
@@ -25,32 +26,44 @@ use tokio::{
 /// The share of the customers who check out; the others look at a product.
 const CHECKOUTS: f64 = 0.4;
 
-/// What a customer comes for.
+/// So many accounts have the customers, who come in turn: at 300 per second each comes again after ten seconds. Even at the
+/// highest rate that is 40 times in a minute.
+const ACCOUNTS: usize = 3_000;
+
+/// What somebody comes for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Errand {
     Browse,
     Checkout,
+    /// The abuser's: to look at whatever there is, as often as it can.
+    Scrape,
 }
 
-/// One customer.
+/// One customer, or one request of the abuser.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Arrival {
     /// Counted from the start of the run.
     pub(crate) at: Duration,
     pub(crate) errand: Errand,
-    product: u32,
-    /// The how manieth customer.
-    number: usize,
+    pub(crate) product: u32,
+    /// The how manieth of its kind.
+    pub(crate) number: usize,
 }
 
-/// A Poisson process: the times between arrivals are independent and exponential. The same seed gives the same arrivals.
-pub(crate) fn arrivals(seed: u64, rate: u32, duration: Duration) -> Vec<Arrival> {
+/// The customers and the abuser's requests, in the order in which they come.
+pub(crate) fn arrivals(customers: Vec<Arrival>, abuse: Vec<Arrival>) -> Vec<Arrival> {
+    let mut arrivals = [customers, abuse].concat();
+    arrivals.sort_by_key(|arrival| arrival.at);
+    arrivals
+}
+
+/// A Poisson process: the times between arrivals are independent and exponential. The same seed gives the same customers.
+pub(crate) fn customers(seed: u64, rate: u32, duration: Duration) -> Vec<Arrival> {
     let mut random = Xoshiro256PlusPlus::seed_from_u64(seed);
     let mut arrivals = Vec::new();
     let mut at = 0.0;
     loop {
-        // Drawn from (0, 1], whose logarithm is finite.
-        at -= (1.0 - random.random::<f64>()).ln() / f64::from(rate);
+        at += gap(&mut random, rate);
         if at >= duration.as_secs_f64() {
             return arrivals;
         }
@@ -61,6 +74,12 @@ pub(crate) fn arrivals(seed: u64, rate: u32, duration: Duration) -> Vec<Arrival>
             number: arrivals.len(),
         });
     }
+}
+
+/// The seconds to the next arrival.
+pub(crate) fn gap(random: &mut Xoshiro256PlusPlus, rate: u32) -> f64 {
+    // Drawn from (0, 1], whose logarithm is finite.
+    -(1.0 - random.random::<f64>()).ln() / f64::from(rate)
 }
 
 /// Sends each customer at its time, whatever became of those before, and reports each as it ends.
@@ -80,32 +99,54 @@ pub(crate) async fn generate(
         customers.spawn(async move {
             let answer = timeout_at(due + patience, visit(http, gateway, arrival)).await;
             let waited = due.elapsed().min(patience);
-            let (outcome, stale) = match answer {
-                Ok(answer) => answer.unwrap_or((Outcome::Failed, false)),
-                Err(_) => (Outcome::Late, false),
+            let Answer { outcome, stale, limited } = match answer {
+                Ok(answer) => answer.unwrap_or(Answer::none(Outcome::Failed)),
+                Err(_) => Answer::none(Outcome::Late),
             };
             // Nobody listens any more after Ctrl-C.
-            let _ = records.send(Record { at: arrival.at, errand: arrival.errand, outcome, stale, waited });
+            let _ = records.send(Record { at: arrival.at, errand: arrival.errand, outcome, stale, limited, waited });
         });
         while customers.try_join_next().is_some() {}
     }
     customers.join_all().await;
 }
 
-/// One request, to the last byte of its answer; and whether that is from the stale price list.
-async fn visit(http: Http, gateway: SocketAddr, arrival: Arrival) -> Result<(Outcome, bool), BoxError> {
+/// What is in an answer.
+struct Answer {
+    outcome: Outcome,
+    stale: bool,
+    limited: bool,
+}
+
+impl Answer {
+    const fn none(outcome: Outcome) -> Self {
+        Self { outcome, stale: false, limited: false }
+    }
+}
+
+/// One request, to the last byte of its answer.
+async fn visit(http: Http, gateway: SocketAddr, arrival: Arrival) -> Result<Answer, BoxError> {
     let response = http.request(request(gateway, arrival)).await?;
     let outcome = judge(response.status(), response.headers());
+    let limited = response.status() == StatusCode::TOO_MANY_REQUESTS;
     let body = response.into_body().collect().await?.to_bytes();
     let stale = outcome == Outcome::Ok && serde_json::from_slice::<Value>(&body)?["stale"] == true;
-    Ok((outcome, stale))
+    Ok(Answer { outcome, stale, limited })
 }
 
 fn request(gateway: SocketAddr, arrival: Arrival) -> Request<Body> {
     let Arrival { product, errand, number, .. } = arrival;
+    let token = match errand {
+        Errand::Scrape => abuser::TOKEN.to_owned(),
+        Errand::Browse | Errand::Checkout => format!("customer-{}", number % ACCOUNTS),
+    };
+    let token = format!("Bearer {token}");
     match errand {
-        Errand::Browse => Request::get(format!("http://{gateway}/products/{product}")).body(Body::empty()),
+        Errand::Browse | Errand::Scrape => Request::get(format!("http://{gateway}/products/{product}"))
+            .header(AUTHORIZATION, token)
+            .body(Body::empty()),
         Errand::Checkout => Request::post(format!("http://{gateway}/checkout"))
+            .header(AUTHORIZATION, token)
             .header(CONTENT_TYPE, "application/json")
             // The same in both runs, so that a flaky provider has the same mishaps.
             .header(IDEMPOTENCY_KEY, format!("customer-{number}"))
@@ -128,19 +169,20 @@ fn judge(status: StatusCode, headers: &HeaderMap) -> Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::HashMap;
 
     const MINUTE: Duration = Duration::from_mins(1);
 
     #[test]
     fn the_same_seed_brings_the_same_customers() {
-        assert_eq!(arrivals(7, 300, MINUTE), arrivals(7, 300, MINUTE));
-        assert_ne!(arrivals(7, 300, MINUTE), arrivals(8, 300, MINUTE));
+        assert_eq!(customers(7, 300, MINUTE), customers(7, 300, MINUTE));
+        assert_ne!(customers(7, 300, MINUTE), customers(8, 300, MINUTE));
     }
 
     #[test]
     #[expect(clippy::cast_precision_loss, reason = "a few ten thousand")]
     fn arrivals_are_a_poisson_process() {
-        let arrivals = arrivals(7, 300, MINUTE);
+        let arrivals = customers(7, 300, MINUTE);
         assert!(arrivals.is_sorted_by_key(|arrival| arrival.at));
 
         // 18,000 expected, with a standard deviation of 134: five of them.
@@ -156,6 +198,18 @@ mod tests {
 
         let checkouts = arrivals.iter().filter(|arrival| arrival.errand == Errand::Checkout).count() as f64;
         assert!((checkouts / count - CHECKOUTS).abs() < 0.02, "{checkouts}");
+    }
+
+    #[test]
+    fn honest_customers_stay_below_the_limit_even_at_the_highest_rate() {
+        let gateway = SocketAddr::from(([127, 0, 0, 1], 80));
+        let mut visits = HashMap::new();
+        for customer in customers(7, 2_000, MINUTE) {
+            let token = request(gateway, customer).headers()[AUTHORIZATION].clone();
+            *visits.entry(token).or_insert(0) += 1;
+        }
+        assert_eq!(visits.len(), ACCOUNTS);
+        assert!(visits.values().all(|visits| *visits <= 50), "the default is 100");
     }
 
     #[test]

@@ -2,23 +2,26 @@
 //!
 //! Four services speak HTTP over loopback. The payment provider is flaky, becomes slow, then fails, recovers, falls silent,
 //! and recovers for good; one replica of the catalog pauses now and then, and once both fail for a moment. Customers arrive
-//! all the while and do not wait for each other. The same customers and the same troubles come twice, first with resilience
-//! off and then with resilience on, and the numbers of both are set side by side.
+//! all the while and do not wait for each other, and now and then there is one client who asks far too often. The same
+//! customers and the same troubles come twice, first with resilience off and then with resilience on, and the numbers of both
+//! are set side by side.
 //!
 //! ```text
 //!   customers ──▶ gateway ──▶ catalog (two replicas: one pauses, once both fail)
-//!                    │
+//!   an abuser ──▶    │
 //!                    └──────▶ payment ──▶ provider (flaky, slow, failing, silent)
 //! ```
 //!
-//! Where to read on: `stacks.rs` has every client layer by layer, `services/` one file per service, `faults.rs` the script
-//! of the troubles, `load.rs` the customers, `measure.rs` what is counted.
+//! Where to read on: `stacks.rs` has every client layer by layer, `limits.rs` what a client of the shop may ask, `services/`
+//! one file per service, `faults.rs` the script of the troubles, `load.rs` the customers, `measure.rs` what is counted.
 
+mod abuser;
 mod books;
 mod cli;
 mod experiment;
 mod faults;
 mod interrupt;
+mod limits;
 mod load;
 mod measure;
 mod pool;

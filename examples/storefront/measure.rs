@@ -19,6 +19,8 @@ pub(crate) struct Record {
     pub(crate) outcome: Outcome,
     /// Whether the answer came from the stale price list.
     pub(crate) stale: bool,
+    /// Whether it was refused because the client asks too often.
+    pub(crate) limited: bool,
     /// From the arrival to the answer, or to the end of the patience.
     pub(crate) waited: Duration,
 }
@@ -70,6 +72,22 @@ pub(crate) struct Stale {
     pub(crate) answers: usize,
     pub(crate) first: Option<Duration>,
     pub(crate) last: Option<Duration>,
+}
+
+/// The requests of the abuser, and how they ended.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Abuse {
+    pub(crate) records: Vec<Record>,
+    pub(crate) tally: Tally,
+    /// Those that the limit refused.
+    pub(crate) limited: usize,
+}
+
+/// How it went for those who looked at products.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Looked {
+    pub(crate) tally: Tally,
+    pub(crate) p99: Option<Duration>,
 }
 
 /// The customers who came within one piece of time.
@@ -143,6 +161,32 @@ impl Stale {
         let first = came.next();
         Self { answers: records.iter().filter(|record| record.stale).count(), first, last: came.next_back().or(first) }
     }
+}
+
+impl Abuse {
+    pub(crate) fn of(records: Vec<Record>) -> Self {
+        Self { tally: Tally::of(&records), limited: limited(&records), records }
+    }
+
+    /// The requests that came past the limit.
+    pub(crate) const fn admitted(&self) -> usize {
+        self.tally.offered() - self.limited
+    }
+}
+
+impl Looked {
+    /// Of those who came while the abuser was there, or of the others.
+    pub(crate) fn beside(records: &[Record], stays: &[Range<Duration>], there: bool) -> Self {
+        let is_there = |at| stays.iter().any(|stay| stay.contains(&at));
+        let looked = |record: &&Record| record.errand == Errand::Browse && is_there(record.at) == there;
+        let waits = sorted_waits(records.iter().filter(looked));
+        Self { tally: Tally::of(records.iter().filter(looked)), p99: percentile(&waits, 99) }
+    }
+}
+
+/// How many were refused because their client asks too often.
+pub(crate) fn limited(records: &[Record]) -> usize {
+    records.iter().filter(|record| record.limited).count()
 }
 
 /// How long those waited who came for one thing; 99 of 100 waited no longer.
@@ -242,7 +286,7 @@ mod tests {
 
     fn record(at_ms: u64, outcome: Outcome, waited_ms: u64) -> Record {
         let [at, waited] = [at_ms, waited_ms].map(Duration::from_millis);
-        Record { at, errand: Errand::Browse, outcome, stale: false, waited }
+        Record { at, errand: Errand::Browse, outcome, stale: false, limited: false, waited }
     }
 
     /// One customer each 10 ms from one second to two; those until `bad_until` fail.
@@ -271,6 +315,31 @@ mod tests {
         assert_eq!(Stale::of(&records), Stale { answers: 1, first, last: first });
         records[20].stale = true;
         assert_eq!(Stale::of(&records), Stale { answers: 2, first, last });
+    }
+
+    #[test]
+    fn who_comes_while_the_abuser_is_there_is_told_from_the_others() {
+        // The abuser is there for the first 300 ms of a second; those who come then wait longer, and some in vain.
+        let mut records = after_outage(1_100);
+        for record in &mut records[..30] {
+            record.waited *= 2;
+        }
+        records[0].errand = Errand::Checkout;
+        let stays = [Duration::ZERO..Duration::from_millis(500), SECOND..Duration::from_millis(1_300)];
+        let beside = |there| Looked::beside(&records, &stays, there);
+        let tally = |ok, refused| Tally { ok, refused, ..Tally::default() };
+        assert_eq!(beside(true), Looked { tally: tally(20, 9), p99: Some(Duration::from_millis(10)) });
+        assert_eq!(beside(false), Looked { tally: tally(70, 0), p99: Some(Duration::from_millis(5)) });
+    }
+
+    #[test]
+    fn what_the_limit_refused_is_told_from_what_came_past_it() {
+        let mut records = after_outage(1_100);
+        for record in &mut records[..4] {
+            record.limited = true;
+        }
+        let abuse = Abuse::of(records);
+        assert_eq!((abuse.tally.refused, abuse.limited, abuse.admitted()), (10, 4, 96));
     }
 
     #[test]

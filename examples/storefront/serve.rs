@@ -44,6 +44,11 @@ Break the payment provider, check out a dozen times, and see the circuit open:
   curl -X POST http://{provider}/faults/silent      (or flaky, slow, failing, healthy)
   curl -s http://{provider}/books
 
+Ask more often than one client may:
+
+  for _ in $(seq 120); do curl -s -o /dev/null -w '%{{http_code}}\n' http://{gateway}/products/7; done | uniq -c
+  curl -i http://{gateway}/products/7 -H 'authorization: Bearer somebody-else'
+
 Break the catalog: let both replicas fail, and see the stale price list:
 
   curl -X POST http://{first}/faults/failing

@@ -36,6 +36,8 @@ impl Server {
 
         // Answers are small and must not wait for more bytes. An error here would come back with the first write.
         let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
+        // By their addresses clients without a credential are told apart.
+        let service = service.into_make_service_with_connect_info::<SocketAddr>();
         let (stop, stopped) = oneshot::channel();
         let serving = axum::serve(listener, service).with_graceful_shutdown(async move { drop(stopped.await) });
         Ok(Self { address, stop, task: tokio::spawn(async move { serving.await }) })

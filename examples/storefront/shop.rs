@@ -4,6 +4,7 @@ use crate::{
     books::{Balance, Books},
     experiment::Plan,
     faults::{Switch, Switches},
+    limits,
     pool::Pool,
     server::Server,
     services::{catalog, gateway, payment, provider},
@@ -88,8 +89,12 @@ impl Shop {
         let own = pool("gateway");
         let (browse, to_catalog) = stacks::catalog(resilience, &catalog, times)?;
         let (checkout, to_payment, circuits) = stacks::payment(resilience, payment.address, times)?;
-        let routes = own.guard(gateway::routes(browse, checkout)).merge(gateway::metrics(metrics));
-        let gateway = Server::start(door, own, routes)?;
+        let routes = own.guard(gateway::routes(browse, checkout));
+        let routes = match resilience {
+            Resilience::Off => routes,
+            Resilience::On => limits::for_each_client(routes, plan)?,
+        };
+        let gateway = Server::start(door, own, routes.merge(gateway::metrics(metrics)))?;
 
         Ok(Self {
             gateway: gateway.address,

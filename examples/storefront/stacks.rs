@@ -353,8 +353,7 @@ mod tests {
     };
     use tokio::{task::JoinSet, time::Instant};
 
-    const PLAN: Plan =
-        Plan { duration: Duration::from_secs(20), rate: 100, seed: 7, patience: Duration::from_millis(500) };
+    const PLAN: Plan = Plan { rate: 100, ..Plan::DEFAULT };
 
     async fn send(upstream: &Upstream, request: http::request::Builder) -> Option<Response<Body>> {
         let answer = upstream.clone().oneshot(request.body(Body::empty()).unwrap()).await;

@@ -81,6 +81,7 @@ const fn reason(reason: Reason) -> &'static str {
         Reason::CircuitOpen => "circuit_open",
         Reason::BulkheadFull => "pool_full",
         Reason::NoEndpoint => "no_endpoint",
+        Reason::RateLimited => "rate_limited",
         Reason::DeadlinePassed => "deadline_passed",
         _ => "refused",
     }

@@ -6,18 +6,23 @@ use super::{
 };
 use crate::{
     experiment::{Comparison, Run},
-    measure::{self, Bucket, number},
+    measure::{self, Bucket, Record, number},
     stacks::{Resilience, Times},
 };
 use mainstay::circuit_breaker::State;
 use std::{fmt::Write, ops::Range, time::Duration};
 
 const STYLE: &str = include_str!("page.css");
+/// From the bottom of a pile.
+const OUTCOMES: [&str; 4] = ["ok", "refused", "late", "failed"];
 /// Of charts with values.
 const HEIGHT: f64 = 120.0;
 
 /// One run, and what the page calls it.
 type Mode<'a> = (Resilience, &'a Run);
+
+/// Whose requests a chart shows.
+type Of = fn(&Run) -> &[Record];
 
 /// Draws one chart of one run.
 type Draw = fn(&Comparison, Mode<'_>, &[Bucket]) -> String;
@@ -32,6 +37,7 @@ pub(super) fn page(comparison: &Comparison) -> String {
             "Goodput",
             "The share of customers who were served within their patience, by when they came.",
             &[curve_key("first", "catalog"), curve_key("second", "checkout")],
+            customers,
             goodput,
         ),
         section(
@@ -39,7 +45,8 @@ pub(super) fn page(comparison: &Comparison) -> String {
             modes,
             "Refusals, and what else became of the customers",
             "By when they came. A refusal is an answer at once that says when to come back; a failure is not.",
-            &["ok", "refused", "late", "failed"].map(|class| area_key(class, class)),
+            &OUTCOMES.map(|class| area_key(class, class)),
+            customers,
             outcomes,
         ),
         section(
@@ -48,7 +55,18 @@ pub(super) fn page(comparison: &Comparison) -> String {
             "Latency",
             "From a customer's arrival to the answer, or to the end of the patience.",
             &[curve_key("first", "median (p50)"), curve_key("second", "99th percentile (p99)")],
+            customers,
             latency,
+        ),
+        section(
+            comparison,
+            modes,
+            "The client who asks too often",
+            "What became of its requests. It is not among the customers of the other charts, but they share the pools with \
+             what of it is let in.",
+            &OUTCOMES.map(|class| area_key(class, class)),
+            |run| &run.abuse.records,
+            abuse,
         ),
         circuit_section(comparison, on),
     ]
@@ -67,7 +85,7 @@ fn heading(comparison: &Comparison, on: &Run) -> String {
     format!(
         "<h1>A shop breaks and recovers</h1>\n\
          <p>The payment provider is flaky, then slow, then fails, recovers, falls silent, and recovers for good. One replica \
-         of the catalog pauses now and then, and once both fail for a moment. The same {offered} customers came twice. With resilience <b>off</b>, {off_percent:.1}&nbsp;% of those who only looked at the \
+         of the catalog pauses now and then, and once both fail for a moment. One client asks far too often. The same {offered} customers came twice. With resilience <b>off</b>, {off_percent:.1}&nbsp;% of those who only looked at the \
          catalog were served in time, and {off_calls} calls reached the sick provider. With resilience <b>on</b> it was \
          {on_percent:.1}&nbsp;%, and {on_calls} calls.</p>\n",
         offered = grouped(comparison.off.numbers.offered),
@@ -101,16 +119,21 @@ fn section(
     title: &str,
     text: &str,
     keys: &[String],
+    of: Of,
     draw: Draw,
 ) -> String {
     let mut html =
         format!("<h2>{title}</h2>\n<p class=\"soft\">{text}</p>\n<div class=\"legend\">{}</div>\n", keys.concat());
     for mode in modes {
-        let buckets = measure::series(&mode.1.records, Duration::ZERO..comparison.plan.duration, grain(comparison));
+        let buckets = measure::series(of(mode.1), Duration::ZERO..comparison.plan.duration, grain(comparison));
         let chart = draw(comparison, mode, &buckets);
         html += &figure(&format!("resilience {}", mode.0), &chart);
     }
     html
+}
+
+fn customers(run: &Run) -> &[Record] {
+    &run.records
 }
 
 /// As fine as the recovery is read, unless that would be too few customers or too many points.
@@ -136,13 +159,22 @@ fn goodput(comparison: &Comparison, (mode, _): Mode<'_>, buckets: &[Bucket]) -> 
 }
 
 fn outcomes(comparison: &Comparison, (mode, _): Mode<'_>, buckets: &[Bucket]) -> String {
+    let name = format!("What became of the customers, resilience {mode}");
+    piles(comparison, &name, "customers per second", buckets)
+}
+
+fn abuse(comparison: &Comparison, (mode, _): Mode<'_>, buckets: &[Bucket]) -> String {
+    let name = format!("What became of the abuser's requests, resilience {mode}");
+    piles(comparison, &name, "requests per second", buckets)
+}
+
+fn piles(comparison: &Comparison, name: &str, unit: &str, buckets: &[Bucket]) -> String {
     let per_second =
         |count: usize, time: &Range<Duration>| number(count) / time.end.saturating_sub(time.start).as_secs_f64();
-    // The same scale in both modes, whose customers are the same.
+    // The same scale in both modes, in which the same ones come.
     let most = buckets.iter().map(|bucket| per_second(bucket.tally.offered(), &bucket.time)).fold(1.0, f64::max);
-    let name = format!("What became of the customers, resilience {mode}");
-    let mut chart = Chart::new(&name, &comparison.script, HEIGHT, most * 1.05);
-    chart.value_axis("customers per second");
+    let mut chart = Chart::new(name, &comparison.script, HEIGHT, most * 1.05);
+    chart.value_axis(unit);
     for bucket in buckets {
         let tally = bucket.tally;
         let piles = [("ok", tally.ok), ("refused", tally.refused), ("late", tally.late), ("failed", tally.failed)];
@@ -199,6 +231,9 @@ fn terms(comparison: &Comparison) -> String {
          <dt>late</dt><dd>no answer within the patience; the customer leaves and closes the connection</dd>\n\
          <dt>refused</dt><dd>a 503 or 429 with <code>Retry-After</code>: not served, and told at once when to come back</dd>\n\
          <dt>failed</dt><dd>any other answer, such as 502, or 503 from a pool that is full</dd>\n\
+         <dt>the abuser</dt><dd>one client that comes and goes and asks far too often, with a credential of its own; with \
+         resilience on a client has {limit} requests in any {window}, and the others get 429. It is there for half of every \
+         phase but the last, and the lines without it are of those who came in the other half</dd>\n\
          <dt>goodput</dt><dd>ok divided by offered</dd>\n\
          <dt>stale</dt><dd>ok, but the price is that of the gateway's own copy, and the answer says so: better than none \
          while both replicas of the catalog fail (the grey stripe in the charts)</dd>\n\
@@ -213,11 +248,13 @@ fn terms(comparison: &Comparison) -> String {
          <dt>recovery</dt><dd>from the moment the provider is healthy for good to the end of the last {grain} ms in which \
          fewer than 95 % of the customers were served in time</dd>\n\
          <dt>off</dt><dd>every call waits as long as its caller does</dd>\n\
-         <dt>on</dt><dd>timeouts (gateway {total} ms in all and {payment} ms per attempt, payment {provider} ms), circuits, \
-         retries, hedges and the stale price list; a refusal becomes a 503 with <code>Retry-After</code></dd>\n\
+         <dt>on</dt><dd>a limit for each client, timeouts (gateway {total} ms in all and {payment} ms per attempt, payment {provider} ms), circuits, \
+         retries, hedges and the stale price list; a refusal becomes a 503 or 429 with <code>Retry-After</code></dd>\n\
          <dt>both</dt><dd>the same customers at the same moments, the same outage, and pools of {slots} requests in progress \
          with a queue of as many in each service</dd>\n</dl>\n",
         patience = plan.patience.as_millis(),
+        limit = plan.limit,
+        window = compact(plan.window),
         grain = measure::GRAIN.as_millis(),
         total = times.total.as_millis(),
         payment = times.payment.as_millis(),
@@ -230,12 +267,14 @@ fn again(comparison: &Comparison) -> String {
     let plan = &comparison.plan;
     format!(
         "<h2>To see it again</h2>\n<pre><code>cargo run --release --bin storefront -- --duration {} --rate {} --seed {} \
-         --patience {} --report DIR</code></pre>\n<p class=\"soft\">Seed {} brings these customers again; what the machine \
+         --patience {} --limit {} --window {} --report DIR</code></pre>\n<p class=\"soft\">Seed {} brings these customers again; what the machine \
          does meanwhile differs a little from run to run.</p>\n",
         compact(plan.duration),
         plan.rate,
         plan.seed,
         compact(plan.patience),
+        plan.limit,
+        compact(plan.window),
         plan.seed,
     )
 }

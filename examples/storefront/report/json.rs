@@ -4,13 +4,14 @@ use crate::{
     books::Balance,
     experiment::{Comparison, Run},
     faults::Phase,
-    measure::{Bucket, Numbers, Opened, Stale, Tally},
+    measure::{Bucket, Looked, Numbers, Opened, Stale, Tally},
     sickness,
     stacks::Times,
     traffic::Sent,
 };
 use serde::Serialize;
 use serde_json::Result;
+use std::{ops::Range, time::Duration};
 
 #[derive(Serialize)]
 struct Report<'a> {
@@ -30,8 +31,18 @@ struct Details {
     script: Vec<PhaseInSeconds>,
     catalog_outage: Span,
     pause_ms: f64,
+    limit: Limit,
+    /// When the abuser was there.
+    abuser_there: Vec<Span>,
     off: Routes,
     on: Option<Routes>,
+}
+
+/// Of each client, with resilience on.
+#[derive(Serialize)]
+struct Limit {
+    requests: u32,
+    window_s: f64,
 }
 
 #[derive(Serialize)]
@@ -57,6 +68,12 @@ struct Routes {
     /// In the order of the script.
     phases: Vec<Goodputs>,
     stale: StaleAnswers,
+    abuser: Abuser,
+    /// Customers whom the limit refused.
+    customers_limited: usize,
+    /// Those who looked at a product while the abuser was there, and the others, before the last phase.
+    beside_abuser: Served,
+    without_abuser: Served,
     catalog: Client,
     payment: Client,
     books: Books,
@@ -78,6 +95,23 @@ struct StaleAnswers {
     last_s: Option<f64>,
 }
 
+/// The requests of the abuser.
+#[derive(Serialize)]
+struct Abuser {
+    #[serde(flatten)]
+    requests: Route,
+    /// Of those that were refused, by the limit.
+    limited: usize,
+}
+
+/// `null` if nobody came.
+#[derive(Serialize)]
+struct Served {
+    offered: usize,
+    goodput: Option<f64>,
+    p99_ms: Option<f64>,
+}
+
 /// One client of the gateway, and what its service sees of it.
 #[derive(Serialize)]
 struct Client {
@@ -86,7 +120,7 @@ struct Client {
     attempts_per_call: Option<f64>,
     /// Requests that reached the servers: of the catalog both replicas, of payment the provider behind it.
     reached: usize,
-    /// The same for each customer who came for it.
+    /// The same for each customer who came for it, and each request of the abuser's that came past the limit.
     amplification: Option<f64>,
 }
 
@@ -117,7 +151,7 @@ struct Route {
 }
 
 pub(super) fn report(comparison: &Comparison) -> Result<String> {
-    let Comparison { plan, script, off, on } = comparison;
+    let Comparison { plan, script, stays, off, on } = comparison;
     serde_json::to_string_pretty(&Report {
         off: &off.numbers,
         on: on.as_ref().map(|run| &run.numbers),
@@ -125,14 +159,13 @@ pub(super) fn report(comparison: &Comparison) -> Result<String> {
         details: Details {
             rate: plan.rate,
             duration_s: plan.duration.as_secs_f64(),
-            patience_ms: plan.patience.as_secs_f64() * 1e3,
+            patience_ms: millis(plan.patience),
             open_for_s: Times::of(plan).open_for.as_secs_f64(),
             script: script.phases.iter().map(PhaseInSeconds::of).collect(),
-            catalog_outage: Span {
-                from_s: script.catalog_outage.start.as_secs_f64(),
-                until_s: script.catalog_outage.end.as_secs_f64(),
-            },
-            pause_ms: sickness::pause(plan.patience).as_secs_f64() * 1e3,
+            catalog_outage: Span::of(&script.catalog_outage),
+            pause_ms: millis(sickness::pause(plan.patience)),
+            limit: Limit { requests: plan.limit, window_s: plan.window.as_secs_f64() },
+            abuser_there: stays.iter().map(Span::of).collect(),
             off: Routes::of(off),
             on: on.as_ref().map(Routes::of),
         },
@@ -145,15 +178,25 @@ impl PhaseInSeconds {
     }
 }
 
+impl Span {
+    fn of(time: &Range<Duration>) -> Self {
+        Self { from_s: time.start.as_secs_f64(), until_s: time.end.as_secs_f64() }
+    }
+}
+
 impl Routes {
     fn of(run: &Run) -> Self {
         Self {
             browse: Route::of(run.browse),
-            browse_p99_ms: run.browse_p99.map(|wait| wait.as_secs_f64() * 1e3),
+            browse_p99_ms: run.browse_p99.map(millis),
             checkout: Route::of(run.checkout),
             silence: Silence::of(run.opened),
             phases: run.phases.iter().map(|(_, bucket)| Goodputs::of(bucket)).collect(),
             stale: StaleAnswers::of(run.stale),
+            abuser: Abuser { requests: Route::of(run.abuse.tally), limited: run.abuse.limited },
+            customers_limited: run.limited,
+            beside_abuser: Served::of(run.beside_abuser),
+            without_abuser: Served::of(run.without_abuser),
             catalog: Client {
                 sent: run.seen.to_catalog,
                 attempts_per_call: run.seen.to_catalog.attempts_per_call(),
@@ -184,6 +227,12 @@ impl StaleAnswers {
     }
 }
 
+impl Served {
+    fn of(Looked { tally, p99 }: Looked) -> Self {
+        Self { offered: tally.offered(), goodput: tally.goodput(), p99_ms: p99.map(millis) }
+    }
+}
+
 impl Silence {
     fn of(opened: Opened) -> Self {
         let [opened_after_s, without_in_flight_s] =
@@ -197,4 +246,8 @@ impl Route {
         let Tally { ok, late, refused, failed } = tally;
         Self { offered: tally.offered(), ok, late, refused, failed, goodput: tally.goodput().unwrap_or(0.0) }
     }
+}
+
+fn millis(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
 }

@@ -10,7 +10,7 @@ use std::{fmt::Write, time::Duration};
 type Line = (&'static str, fn(&Run) -> String);
 
 /// The lines, in the terminal and on the page.
-pub(super) const LINES: [Line; 26] = [
+pub(super) const LINES: [Line; 33] = [
     ("offered", |run| grouped(run.numbers.offered)),
     ("ok, within patience", |run| grouped(run.numbers.ok)),
     ("  of those, from the stale price list", |run| grouped(run.stale.answers)),
@@ -35,6 +35,13 @@ pub(super) const LINES: [Line; 26] = [
     }),
     ("charged twice", |run| run.seen.books.charged_twice.to_string()),
     ("charged, but not told so", |run| run.not_told().to_string()),
+    ("requests of the abuser", |run| grouped(run.abuse.tally.offered())),
+    ("  of those, refused by the limit per client", |run| grouped(run.abuse.limited)),
+    ("  customers whom the limit refused", |run| grouped(run.limited)),
+    ("goodput of the catalog beside the abuser", |run| percent(run.beside_abuser.tally.goodput())),
+    ("  without it", |run| percent(run.without_abuser.tally.goodput())),
+    ("p99 of the catalog beside the abuser", |run| millis(run.beside_abuser.p99)),
+    ("  p99 without it", |run| millis(run.without_abuser.p99)),
     ("calls that reached the sick provider", |run| run.numbers.provider_calls.to_string()),
     ("from the provider's silence to an open circuit", |run| millis(run.opened.after)),
     ("  without in-flight detection", |run| millis(run.opened.settled_only)),
