@@ -57,7 +57,7 @@ async fn one_printer() -> Result<(), BoxError> {
 
 /// Each customer has a limit of their own, in bounded memory, and is told how much of it is left.
 async fn customers_over_http() -> Result<(), BoxError> {
-    // Not more than three in any minute, nor ten in any hour. Both are charged, or none.
+    // Not more than three in any minute, exactly, and about ten in an hour, in less memory. Both are charged, or none.
     let rules = [Rule::sliding_log(Quota::per_minute(3)?), Rule::sliding_counter(Quota::per_hour(10)?)];
     let shop = ServiceBuilder::new()
         .layer(HttpRateLimitLayer::new(Config::from(rules).name("orders"), Bearer)?)

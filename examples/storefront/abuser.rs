@@ -11,6 +11,9 @@ use std::{ops::Range, time::Duration};
 /// Its credential, which it sends with every request as honest customers send theirs.
 pub(crate) const TOKEN: &str = "abuser";
 
+/// For each customer who comes while it is there it sends so many requests.
+const PER_CUSTOMER: u32 = 2;
+
 /// When it is there: in the second and in the last quarter of every phase. So customers meet the same troubles beside it and
 /// without it, and what became of either can be compared. Not in the last phase, where the recovery is measured.
 pub(crate) fn stays(script: &Script) -> Vec<Range<Duration>> {
@@ -21,7 +24,7 @@ pub(crate) fn stays(script: &Script) -> Vec<Range<Duration>> {
     script.phases[..script.phases.len() - 1].iter().flat_map(quarters).collect()
 }
 
-/// Its requests: in each stay a Poisson process, as busy as all customers together. The same seed gives the same requests.
+/// Its requests: in each stay a Poisson process, twice as busy as all customers together. The same seed gives the same requests.
 pub(crate) fn requests(seed: u64, rate: u32, stays: &[Range<Duration>]) -> Vec<Arrival> {
     // Others than those of the customers, who are the same with and without an abuser.
     let mut random = Xoshiro256PlusPlus::seed_from_u64(!seed);
@@ -29,7 +32,7 @@ pub(crate) fn requests(seed: u64, rate: u32, stays: &[Range<Duration>]) -> Vec<A
     for stay in stays {
         let mut at = stay.start.as_secs_f64();
         loop {
-            at += gap(&mut random, rate);
+            at += gap(&mut random, rate * PER_CUSTOMER);
             if at >= stay.end.as_secs_f64() {
                 break;
             }
@@ -76,7 +79,7 @@ mod tests {
         let requests = of(7);
         assert!(requests.is_sorted_by_key(|request| request.at));
         assert!(requests.iter().all(|request| stays.iter().any(|stay| stay.contains(&request.at))));
-        // 300 in each second of 24, with a standard deviation of 85 in all: five of them.
-        assert!(requests.len().abs_diff(7_200) < 425, "{}", requests.len());
+        // 600 in each second of 24, with a standard deviation of 120 in all: five of them.
+        assert!(requests.len().abs_diff(14_400) < 600, "{}", requests.len());
     }
 }

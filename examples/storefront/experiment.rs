@@ -236,8 +236,8 @@ impl Experiment {
             stale: Stale::of(&records),
             abuse: Abuse::of(abuse),
             limited: measure::limited(&records),
-            beside_abuser: Looked::beside(compared, &self.stays, true),
-            without_abuser: Looked::beside(compared, &self.stays, false),
+            beside_abuser: Looked::beside(compared, &self.stays, true, self.plan.patience),
+            without_abuser: Looked::beside(compared, &self.stays, false, self.plan.patience),
             seen,
             opened: Opened { after: opened(&states), settled_only: opened(&shadow) },
             states,
@@ -274,5 +274,49 @@ impl Watch {
     async fn end(self) -> States {
         drop(self.stop);
         self.states.await.unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{measure::Outcome, report};
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn record(at: Duration, errand: Errand, outcome: Outcome) -> Record {
+        let limited = errand == Errand::Scrape;
+        Record { at, errand, outcome, stale: false, limited, waited: Duration::from_millis(20) }
+    }
+
+    #[test]
+    fn those_beside_the_abuser_are_told_from_those_without_it_down_to_the_table() {
+        let plan = Plan::DEFAULT;
+        let script = Script::over(plan.duration);
+        let stays = abuser::stays(&script);
+        let [there, away, afterwards] = [stays[0].start, stays[0].end, script.recovery() + SECOND];
+        let metrics = PrometheusBuilder::new().build_recorder().handle();
+        let experiment =
+            Experiment { plan, script: script.clone(), stays: stays.clone(), arrivals: Vec::new(), metrics };
+
+        // In each run one who comes beside the abuser is served and one is not; all others are served.
+        let customers =
+            [(there, Outcome::Ok), (there, Outcome::Failed), (away, Outcome::Ok), (afterwards, Outcome::Failed)];
+        let customers = customers.map(|(at, outcome)| record(at, Errand::Browse, outcome)).to_vec();
+        let abuse = vec![record(there, Errand::Scrape, Outcome::Refused); 3];
+        let run =
+            || experiment.result([customers.clone(), abuse.clone()], Seen::default(), <[States; 2]>::default(), false);
+        let (off, on) = (run(), run());
+        assert_eq!((on.abuse.limited, on.limited, on.records.len()), (3, 0, 4));
+
+        let table = report::table(&Comparison { plan, script, stays, off, on: Some(on) });
+        let line = |name: &str| {
+            let values = table.lines().find_map(|line| line.trim_start().strip_prefix(name)).expect(name);
+            values.split_whitespace().collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(line("goodput of the catalog beside the abuser  "), "50.0 % 50.0 %");
+        assert_eq!(line("without it  "), "100.0 % 100.0 %");
+        assert_eq!(line("p99 until the catalog served, beside the abuser  "), "500 ms 500 ms");
+        assert_eq!(line("p99 without it  "), "20 ms 20 ms");
     }
 }

@@ -87,6 +87,8 @@ pub(crate) struct Abuse {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Looked {
     pub(crate) tally: Tally,
+    /// How long they waited until they were served; who was not has waited to the end of the patience. Otherwise those whom a
+    /// full pool sends away at once would make a shop look fast.
     pub(crate) p99: Option<Duration>,
 }
 
@@ -176,10 +178,12 @@ impl Abuse {
 
 impl Looked {
     /// Of those who came while the abuser was there, or of the others.
-    pub(crate) fn beside(records: &[Record], stays: &[Range<Duration>], there: bool) -> Self {
+    pub(crate) fn beside(records: &[Record], stays: &[Range<Duration>], there: bool, patience: Duration) -> Self {
         let is_there = |at| stays.iter().any(|stay| stay.contains(&at));
         let looked = |record: &&Record| record.errand == Errand::Browse && is_there(record.at) == there;
-        let waits = sorted_waits(records.iter().filter(looked));
+        let until_served = |record: &Record| if record.outcome == Outcome::Ok { record.waited } else { patience };
+        let mut waits: Vec<_> = records.iter().filter(looked).map(until_served).collect();
+        waits.sort_unstable();
         Self { tally: Tally::of(records.iter().filter(looked)), p99: percentile(&waits, 99) }
     }
 }
@@ -319,16 +323,17 @@ mod tests {
 
     #[test]
     fn who_comes_while_the_abuser_is_there_is_told_from_the_others() {
-        // The abuser is there for the first 300 ms of a second; those who come then wait longer, and some in vain.
+        // The abuser is there for the first 300 ms of a second; those who come then wait longer, and some are sent away soon.
         let mut records = after_outage(1_100);
         for record in &mut records[..30] {
             record.waited *= 2;
         }
         records[0].errand = Errand::Checkout;
         let stays = [Duration::ZERO..Duration::from_millis(500), SECOND..Duration::from_millis(1_300)];
-        let beside = |there| Looked::beside(&records, &stays, there);
+        let patience = Duration::from_millis(500);
+        let beside = |there| Looked::beside(&records, &stays, there, patience);
         let tally = |ok, refused| Tally { ok, refused, ..Tally::default() };
-        assert_eq!(beside(true), Looked { tally: tally(20, 9), p99: Some(Duration::from_millis(10)) });
+        assert_eq!(beside(true), Looked { tally: tally(20, 9), p99: Some(patience) });
         assert_eq!(beside(false), Looked { tally: tally(70, 0), p99: Some(Duration::from_millis(5)) });
     }
 

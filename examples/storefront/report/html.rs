@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     experiment::{Comparison, Run},
-    measure::{self, Bucket, Record, number},
+    measure::{self, Bucket, Looked, Record, number},
     stacks::{Resilience, Times},
 };
 use mainstay::circuit_breaker::State;
@@ -62,8 +62,7 @@ pub(super) fn page(comparison: &Comparison) -> String {
             comparison,
             modes,
             "The client who asks too often",
-            "What became of its requests. It is not among the customers of the other charts, but they share the pools with \
-             what of it is let in.",
+            &neighbours(comparison, on),
             &OUTCOMES.map(|class| area_key(class, class)),
             |run| &run.abuse.records,
             abuse,
@@ -85,7 +84,8 @@ fn heading(comparison: &Comparison, on: &Run) -> String {
     format!(
         "<h1>A shop breaks and recovers</h1>\n\
          <p>The payment provider is flaky, then slow, then fails, recovers, falls silent, and recovers for good. One replica \
-         of the catalog pauses now and then, and once both fail for a moment. One client asks far too often. The same {offered} customers came twice. With resilience <b>off</b>, {off_percent:.1}&nbsp;% of those who only looked at the \
+         of the catalog pauses now and then, and once both fail for a moment. One client asks far too often. The same \
+         {offered} customers came twice. With resilience <b>off</b>, {off_percent:.1}&nbsp;% of those who only looked at the \
          catalog were served in time, and {off_calls} calls reached the sick provider. With resilience <b>on</b> it was \
          {on_percent:.1}&nbsp;%, and {on_calls} calls.</p>\n",
         offered = grouped(comparison.off.numbers.offered),
@@ -130,6 +130,27 @@ fn section(
         html += &figure(&format!("resilience {}", mode.0), &chart);
     }
     html
+}
+
+/// Whether the customers noticed the abuser.
+fn neighbours(comparison: &Comparison, on: &Run) -> String {
+    let served = |looked: &Looked| {
+        let percent = looked.tally.goodput().unwrap_or(0.0) * 100.0;
+        format!("{percent:.1}&nbsp;% (p99 {} ms)", looked.p99.unwrap_or_default().as_millis())
+    };
+    let off = &comparison.off;
+    format!(
+        "What became of its {requests} requests. They are not in the other charts, but customers share the pools with \
+         those that are let in. Of the customers who only looked at the catalog, those who came beside it and those who came \
+         while it was away, in time were served with resilience off {off_beside} and {off_without}, and with it on {on_beside} \
+         and {on_without}; {limited} customers were refused by the limit.",
+        requests = grouped(off.abuse.tally.offered()),
+        off_beside = served(&off.beside_abuser),
+        off_without = served(&off.without_abuser),
+        on_beside = served(&on.beside_abuser),
+        on_without = served(&on.without_abuser),
+        limited = on.limited,
+    )
 }
 
 fn customers(run: &Run) -> &[Record] {
@@ -233,7 +254,8 @@ fn terms(comparison: &Comparison) -> String {
          <dt>failed</dt><dd>any other answer, such as 502, or 503 from a pool that is full</dd>\n\
          <dt>the abuser</dt><dd>one client that comes and goes and asks far too often, with a credential of its own; with \
          resilience on a client has {limit} requests in any {window}, and the others get 429. It is there for half of every \
-         phase but the last, and the lines without it are of those who came in the other half</dd>\n\
+         phase but the last, and the lines without it are of those who came in the other half. In the p99 of both, who was \
+         not served has waited to the end of the patience</dd>\n\
          <dt>goodput</dt><dd>ok divided by offered</dd>\n\
          <dt>stale</dt><dd>ok, but the price is that of the gateway's own copy, and the answer says so: better than none \
          while both replicas of the catalog fail (the grey stripe in the charts)</dd>\n\
@@ -248,8 +270,8 @@ fn terms(comparison: &Comparison) -> String {
          <dt>recovery</dt><dd>from the moment the provider is healthy for good to the end of the last {grain} ms in which \
          fewer than 95 % of the customers were served in time</dd>\n\
          <dt>off</dt><dd>every call waits as long as its caller does</dd>\n\
-         <dt>on</dt><dd>a limit for each client, timeouts (gateway {total} ms in all and {payment} ms per attempt, payment {provider} ms), circuits, \
-         retries, hedges and the stale price list; a refusal becomes a 503 or 429 with <code>Retry-After</code></dd>\n\
+         <dt>on</dt><dd>a limit for each client, timeouts (gateway {total} ms in all and {payment} ms per attempt, payment \
+         {provider} ms), circuits, retries, hedges and the stale price list; a refusal becomes a 503 or 429 with <code>Retry-After</code></dd>\n\
          <dt>both</dt><dd>the same customers at the same moments, the same outage, and pools of {slots} requests in progress \
          with a queue of as many in each service</dd>\n</dl>\n",
         patience = plan.patience.as_millis(),
@@ -267,8 +289,8 @@ fn again(comparison: &Comparison) -> String {
     let plan = &comparison.plan;
     format!(
         "<h2>To see it again</h2>\n<pre><code>cargo run --release --bin storefront -- --duration {} --rate {} --seed {} \
-         --patience {} --limit {} --window {} --report DIR</code></pre>\n<p class=\"soft\">Seed {} brings these customers again; what the machine \
-         does meanwhile differs a little from run to run.</p>\n",
+         --patience {} --limit {} --window {} --report DIR</code></pre>\n<p class=\"soft\">Seed {} brings these customers \
+         again; what the machine does meanwhile differs a little from run to run.</p>\n",
         compact(plan.duration),
         plan.rate,
         plan.seed,

@@ -109,6 +109,7 @@ struct Abuser {
 struct Served {
     offered: usize,
     goodput: Option<f64>,
+    /// Who was not served has waited to the end of the patience.
     p99_ms: Option<f64>,
 }
 

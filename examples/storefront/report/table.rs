@@ -40,7 +40,7 @@ pub(super) const LINES: [Line; 33] = [
     ("  customers whom the limit refused", |run| grouped(run.limited)),
     ("goodput of the catalog beside the abuser", |run| percent(run.beside_abuser.tally.goodput())),
     ("  without it", |run| percent(run.without_abuser.tally.goodput())),
-    ("p99 of the catalog beside the abuser", |run| millis(run.beside_abuser.p99)),
+    ("p99 until the catalog served, beside the abuser", |run| millis(run.beside_abuser.p99)),
     ("  p99 without it", |run| millis(run.without_abuser.p99)),
     ("calls that reached the sick provider", |run| run.numbers.provider_calls.to_string()),
     ("from the provider's silence to an open circuit", |run| millis(run.opened.after)),
