@@ -126,6 +126,20 @@ fn script_admits_the_limit_in_every_order_and_in_one_millisecond() {
 }
 
 #[test]
+fn clock_of_a_caller_that_is_ahead_empties_the_log_even_of_a_script() {
+    let mut store = Store::default();
+    (1..=LIMIT).for_each(|n| store.add(format!("earlier-{n}"), PERIOD));
+    let mut admitted_at = |at| {
+        let mut call = Call::new(at, one_script);
+        one_script(&mut store, &mut call);
+        call.admitted
+    };
+    // It is `PERIOD + 1`, and two callers come; the clock of the second is ahead by a period.
+    assert_eq!([PERIOD + 1, 2 * PERIOD + 1].map(&mut admitted_at), [Some(false), Some(true)]);
+    assert_eq!(store.count(), 1, "whatever counted is gone");
+}
+
+#[test]
 fn log_of_this_crate_admits_the_limit_in_one_moment_whoever_asks() {
     let quota = Quota::new(LIMIT as u64, Duration::from_millis(PERIOD)).unwrap();
     let now = tokio::time::Instant::now().into_std();

@@ -140,10 +140,10 @@ fn neighbours(comparison: &Comparison, on: &Run) -> String {
     };
     let off = &comparison.off;
     format!(
-        "What became of its {requests} requests. They are not in the other charts, but customers share the pools with \
-         those that are let in. Of the customers who only looked at the catalog, those who came beside it and those who came \
-         while it was away, in time were served with resilience off {off_beside} and {off_without}, and with it on {on_beside} \
-         and {on_without}; {limited} customers were refused by the limit.",
+        "What became of its {requests} requests, which are in none of the other charts. Of the customers who only looked at \
+         the catalog, so many were served in time: with resilience off {off_beside} of those who came beside it, and \
+         {off_without} of those who came while it was away; with resilience on {on_beside} and {on_without}. Customers whom \
+         the limit refused: {limited}.",
         requests = grouped(off.abuse.tally.offered()),
         off_beside = served(&off.beside_abuser),
         off_without = served(&off.without_abuser),
