@@ -74,6 +74,12 @@ impl Case {
         Self { name: name.into(), runner: Box::new(runner) }
     }
 
+    /// The same case under another name.
+    #[must_use]
+    pub fn renamed(self, name: impl Into<String>) -> Self {
+        Self { name: name.into(), ..self }
+    }
+
     /// The name, in parts divided by slashes.
     pub fn name(&self) -> &str {
         &self.name

@@ -9,6 +9,7 @@ pub mod attempts;
 mod case;
 pub mod circuit_breaker;
 mod leaf;
+pub mod rate_limit;
 
 pub use self::{
     case::{Case, Runner, runtime, time},

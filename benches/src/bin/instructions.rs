@@ -2,13 +2,15 @@
 //!
 //! Without arguments: the names of the cases. With a name and a number: so many calls of that case.
 
-use mainstay_benches::{attempts, bare, bare_awaited, circuit_breaker};
+use mainstay_benches::{attempts, bare, bare_awaited, circuit_breaker, rate_limit};
 use std::{env, iter, process::ExitCode};
 
 fn main() -> ExitCode {
     // Last what takes long to make: it is not made for those before.
     let circuit_breaker = iter::once_with(circuit_breaker::cases).flatten();
-    let mut cases = [bare(), bare_awaited()].into_iter().chain(attempts::cases()).chain(circuit_breaker);
+    let rate_limit = iter::once_with(rate_limit::cases).flatten();
+    let cases = [bare(), bare_awaited()].into_iter().chain(attempts::cases());
+    let mut cases = cases.chain(circuit_breaker).chain(rate_limit);
     let mut arguments = env::args().skip(1);
     let Some(name) = arguments.next() else {
         cases.for_each(|case| println!("{}", case.name()));
