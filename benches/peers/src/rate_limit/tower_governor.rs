@@ -1,7 +1,7 @@
 //! The crate `tower_governor`: a layer for HTTP servers, by the same credential as ours, without and with its fields.
 
 use axum::body::Body;
-use governor::middleware::{NoOpMiddleware};
+use governor::middleware::NoOpMiddleware;
 use http::{Request, Response, StatusCode};
 use mainstay_benches::{
     Case, call,
