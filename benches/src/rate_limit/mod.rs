@@ -1,9 +1,10 @@
-//! The cases of the rate limiter: by reference, per key and, in a module, in front of an HTTP server.
+//! The cases of the rate limiter: by reference, per key and, in modules, as layers and in front of an HTTP server.
 //!
 //! Those that admit do so at every call: their quotas are more than a thread can ask for. Those that refuse have one unit a day,
 //! and it is taken.
 
 mod http;
+mod layers;
 
 pub use self::http::request;
 
@@ -17,11 +18,12 @@ pub const FEW: u64 = 64;
 /// How many clients are many: a million.
 pub const MANY: u64 = 1 << 20;
 
-/// By reference, as layers, and with a few keys.
+/// By reference, with a few keys, and as layers.
 pub fn cases() -> Vec<Case> {
     let mut cases = checked_cases();
     cases.extend(refused_cases());
     cases.extend(few_cases());
+    cases.extend(layers::cases());
     cases.extend(http::cases());
     cases
 }
@@ -31,6 +33,7 @@ pub fn many_cases() -> Vec<Case> {
     vec![
         checked_many("keyed_million/token_bucket", ample()),
         checked_many("keyed_million/sliding_counter", Rule::sliding_counter(ample())),
+        layers::many(),
         new_keys("keyed_million/new_key"),
     ]
 }
