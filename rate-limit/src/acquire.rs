@@ -107,7 +107,7 @@ impl Limiter {
         F: Future<Output = Result<T, E>>,
         E: Refusable,
     {
-        admit(Ok(self.check()), self.name())?;
+        self.admit(1)?;
         work().await
     }
 }

@@ -3,6 +3,7 @@
 use crate::{
     algorithms::Gcra,
     decision::Decision,
+    machine::Wait,
     quota::HORIZON,
     sync::{AtomicU64, Ordering},
 };
@@ -56,6 +57,15 @@ impl Cell {
         Some(match self.take(cost, now)? {
             Ok(full_at) => self.gcra.allowed(full_at, now),
             Err(full_at) => self.gcra.refused(full_at, cost, now),
+        })
+    }
+
+    /// The same, but it says only how long the wait is.
+    #[inline]
+    pub(crate) fn admit(&self, cost: u64, now: u64) -> Option<Wait> {
+        Some(match self.take(cost, now)? {
+            Ok(_) => Wait::NONE,
+            Err(full_at) => Wait { nanos: self.gcra.earliest(full_at, cost).saturating_sub(now), rule: 0 },
         })
     }
 

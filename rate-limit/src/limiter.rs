@@ -5,7 +5,7 @@ use crate::{
     cell::{Cell, FromCell},
     config::{Config, MAX_RULES},
     decision::{CostTooLarge, Decision, ReserveError},
-    machine::{Machine, Taken, When},
+    machine::{Machine, Taken, Wait, When},
     observe::Observers,
     queue::Past,
     quota::{HORIZON, nanos},
@@ -13,7 +13,7 @@ use crate::{
     rule::Algorithm,
     sync::{Mutex, MutexGuard},
 };
-use mainstay_core::{InvalidConfig, Now, intern};
+use mainstay_core::{InvalidConfig, Now, Refused, intern};
 use std::{
     fmt,
     sync::{
@@ -135,7 +135,7 @@ impl Limiter {
     #[inline]
     pub fn check_at(&self, now: impl Now) -> Decision {
         // One unit is never too large.
-        self.check_cost_at(1, now).unwrap_or_else(|error| unreachable!("{error}"))
+        self.decide(1, now)
     }
 
     /// Takes `cost` units, if they are there; all or nothing. A cost of zero takes nothing and is always allowed.
@@ -145,13 +145,26 @@ impl Limiter {
     /// If it is more than can ever be taken at once. It counts as a refusal; in shadow mode it is allowed instead.
     #[inline]
     pub fn check_cost_at(&self, cost: u64, now: impl Now) -> Result<Decision, CostTooLarge> {
+        self.decide(cost, now).unless_never(cost)
+    }
+
+    #[inline]
+    fn decide(&self, cost: u64, now: impl Now) -> Decision {
         let now = self.time(now);
         let cell = self.cell.as_ref().filter(|cell| cost <= cell.limit());
-        let decision = match cell.and_then(|cell| cell.check(cost, now)) {
-            Some(decision) => decision,
-            None => self.check_locked(cost, now),
-        };
-        self.tell(decision, cost)
+        if let Some(decision) = cell.and_then(|cell| cell.check(cost, now)) {
+            return self.tell(decision);
+        }
+        self.check_locked(cost, now)
+    }
+
+    /// As [`check_cost_at`](Self::check_cost_at), for a layer: it needs to know no more than how long the wait is.
+    #[inline]
+    pub(crate) fn admit_at(&self, cost: u64, now: impl Now) -> Result<(), Refused> {
+        let now = self.time(now);
+        let cell = self.cell.as_ref().filter(|cell| cost <= cell.limit());
+        let wait = cell.and_then(|cell| cell.admit(cost, now)).unwrap_or_else(|| self.admit_locked(cost, now));
+        if wait.nanos == 0 { Ok(()) } else { self.refuse(wait) }
     }
 
     /// What [`check_at`](Self::check_at) would answer. It takes nothing, moves nothing, whatever the moment, and does not count as
@@ -184,7 +197,7 @@ impl Limiter {
     /// If that moment is too far away, or if it never comes.
     pub fn reserve_at(&self, cost: u64, wait_at_most: Duration, now: impl Now) -> Result<Reserved, ReserveError> {
         self.reserve_untold(cost, wait_at_most, now).or_else(|decision| {
-            let decision = self.tell(decision, cost)?;
+            let decision = self.tell(decision).unless_never(cost)?;
             if decision.allowed { Ok(Reserved::new(None, decision, 0)) } else { Err(ReserveError::TooLate(decision)) }
         })
     }
@@ -208,7 +221,7 @@ impl Limiter {
             let (answer, taken) = machine.reserve_until(cost, now, now.saturating_add(wait).min(HORIZON));
             (answer, taken, now)
         });
-        let decision = answer.decision;
+        let decision = answer.decision();
         if decision.allowed { Ok(Reserved::new(taken, decision, answer.at.saturating_sub(now))) } else { Err(decision) }
     }
 
@@ -332,18 +345,30 @@ impl Limiter {
     /// Apart, so that the way without a lock stays short.
     #[inline(never)]
     fn check_locked(&self, cost: u64, now: u64) -> Decision {
-        self.machine(now, |machine, now| machine.check(cost, now))
+        self.tell(self.machine(now, |machine, now| machine.check(cost, now)).decision())
+    }
+
+    /// Apart, so that the way without a lock stays short.
+    #[inline(never)]
+    fn admit_locked(&self, cost: u64, now: u64) -> Wait {
+        self.machine(now, |machine, now| machine.admit(cost, now))
+    }
+
+    /// Tells of a refusal; in shadow mode, it is none.
+    fn refuse(&self, wait: Wait) -> Result<(), Refused> {
+        let shadow = self.is_shadow();
+        self.observers.tell_refused(wait.rule, wait.time(), shadow);
+        if shadow { Ok(()) } else { Err(wait.refused(self.name())) }
     }
 
     /// Tells of a refusal; in shadow mode, it is none.
     #[inline]
-    fn tell(&self, decision: Decision, cost: u64) -> Result<Decision, CostTooLarge> {
-        if decision.allowed {
-            return Ok(decision);
+    fn tell(&self, mut decision: Decision) -> Decision {
+        if !decision.allowed {
+            decision = self.unless_shadow(decision);
+            self.observers.tell_refused(decision.rule, decision.retry_after, decision.shadow);
         }
-        let decision = self.unless_shadow(decision);
-        self.observers.tell_refused(&decision);
-        decision.unless_never(cost)
+        decision
     }
 
     /// In nanoseconds since the limiter was made.

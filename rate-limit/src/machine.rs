@@ -6,6 +6,7 @@ use crate::{
     queue::{Moved, Past, Queue, Ticket},
     rule::Rule,
 };
+use mainstay_core::{Reason, Refused};
 use std::{sync::Arc, time::Duration};
 
 /// The rules of one key.
@@ -41,11 +42,71 @@ pub(crate) enum When {
     Place(Arc<Ticket>),
 }
 
-/// An answer, with the moment from which on it is yes.
+/// How long something has to wait, and for which rule; nothing if it was taken. It fits in two registers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wait {
+    pub(crate) nanos: u64,
+    pub(crate) rule: usize,
+}
+
+/// A [`Decision`] in words.
+///
+/// It is made where it is given away: a copy of one that was just written part by part waits for the memory.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Answer {
-    pub(crate) decision: Decision,
+    allowed: bool,
+    rule: usize,
+    limit: u64,
+    remaining: u64,
+    /// From which moment on it is yes; at its largest never.
     pub(crate) at: u64,
+    now: u64,
+    fresh_at: u64,
+}
+
+impl Wait {
+    pub(crate) const NONE: Self = Self { nanos: 0, rule: 0 };
+
+    /// There never is as much; no time is as long.
+    pub(crate) const NEVER: u64 = u64::MAX;
+
+    #[inline]
+    pub(crate) const fn time(self) -> Duration {
+        if self.nanos == Self::NEVER { NEVER } else { Duration::from_nanos(self.nanos) }
+    }
+
+    /// This as a refusal of the limiter called `by`. Where waiting does not help, it has no time to come back.
+    #[inline]
+    pub(crate) const fn refused(self, by: &'static str) -> Refused {
+        let refused = Refused::new(Reason::RateLimited, by);
+        if self.nanos == Self::NEVER { refused } else { refused.with_retry_after(self.time()) }
+    }
+}
+
+impl Answer {
+    #[inline]
+    pub(crate) const fn decision(&self) -> Decision {
+        Decision {
+            allowed: self.allowed,
+            shadow: false,
+            rule: self.rule,
+            limit: self.limit,
+            remaining: self.remaining,
+            retry_after: self.retry_after(),
+            reset_after: Duration::from_nanos(self.fresh_at.saturating_sub(self.now)),
+        }
+    }
+
+    #[inline]
+    const fn retry_after(&self) -> Duration {
+        if self.allowed {
+            Duration::ZERO
+        } else if self.at == u64::MAX {
+            NEVER
+        } else {
+            Duration::from_nanos(self.at.saturating_sub(self.now))
+        }
+    }
 }
 
 impl Machine {
@@ -79,27 +140,49 @@ impl Machine {
 
     /// Takes `cost` if that is possible now; a cost of nothing always is.
     #[inline]
-    pub(crate) fn check(&mut self, cost: u64, now: u64) -> Decision {
+    pub(crate) fn check(&mut self, cost: u64, now: u64) -> Answer {
         if cost > self.limit() {
             return self.never(now);
         }
+        let at = self.take_now(cost, now);
+        self.answer(cost, at, now, at <= now)
+    }
+
+    /// The same, but it says only how long the wait is.
+    #[inline]
+    pub(crate) fn admit(&mut self, cost: u64, now: u64) -> Wait {
+        if cost > self.limit() {
+            let Answer { rule, .. } = self.never(now);
+            return Wait { nanos: Wait::NEVER, rule };
+        }
+        let at = self.take_now(cost, now);
+        if at <= now {
+            return Wait::NONE;
+        }
+        let (rule, _) = self.binding(cost, now, false);
+        Wait { nanos: at - now, rule }
+    }
+
+    /// Takes `cost`, which is not above the limit, if that is possible now. Answers from which moment on it is.
+    #[inline]
+    fn take_now(&mut self, cost: u64, now: u64) -> u64 {
         let at = self.earliest(cost, now);
         if at <= now && cost > 0 {
             self.states.take(cost, now);
         }
-        self.answer(cost, at, now, at <= now)
+        at
     }
 
     /// What [`check`](Self::check) would answer for one unit, and how many wait. It moves nothing, whatever the moment.
     pub(crate) fn peek(&self, now: u64) -> (Decision, usize) {
         let Some(waiting) = &self.waiting else {
             let at = self.states.earliest(1);
-            return (self.answer(1, at, now, at <= now), 0);
+            return (self.answer(1, at, now, at <= now).decision(), 0);
         };
         let waiting = Some(Box::new(waiting.aside()));
         let mut aside = Self { states: self.states.clone(), waiting, given: self.given, epoch: self.epoch };
         let at = aside.earliest(1, now);
-        (aside.answer(1, at, now, at <= now), aside.waiting(now))
+        (aside.answer(1, at, now, at <= now).decision(), aside.waiting(now))
     }
 
     /// A copy with another first rule.
@@ -112,23 +195,22 @@ impl Machine {
 
     /// The answer to a cost above the limit, which never is possible.
     #[cold]
-    fn never(&self, now: u64) -> Decision {
+    fn never(&self, now: u64) -> Answer {
         let limits = self.states.all().iter().map(State::limit).enumerate();
         let (rule, limit) = limits.min_by_key(|(_, limit)| *limit).unwrap_or_default();
         let state = &self.states.all()[rule];
         let remaining = if self.waiting.is_some() { 0 } else { state.remaining(now) };
-        let reset_after = Duration::from_nanos(state.fresh_at().saturating_sub(now));
-        Decision { allowed: false, shadow: false, rule, limit, remaining, retry_after: NEVER, reset_after }
+        Answer { allowed: false, rule, limit, remaining, at: u64::MAX, now, fresh_at: state.fresh_at() }
     }
 
     /// Takes `cost` at the earliest moment, if that is not after `latest`.
     pub(crate) fn reserve_until(&mut self, cost: u64, now: u64, latest: u64) -> (Answer, Option<Taken>) {
         if cost > self.limit() {
-            return (Answer { decision: self.never(now), at: u64::MAX }, None);
+            return (self.never(now), None);
         }
         let at = self.earliest(cost, now);
         let taken = (at <= latest && cost > 0).then(|| self.take(cost, at, now));
-        (Answer { decision: self.answer(cost, at, now, at <= latest), at }, taken)
+        (self.answer(cost, at, now, at <= latest), taken)
     }
 
     /// Gives back what was not used: a place in the queue, or what has not come back by itself meanwhile.
@@ -297,19 +379,11 @@ impl Machine {
     }
 
     #[inline]
-    fn answer(&self, cost: u64, at: u64, now: u64, allowed: bool) -> Decision {
+    fn answer(&self, cost: u64, at: u64, now: u64, allowed: bool) -> Answer {
         let (rule, state) = self.binding(cost, now, allowed);
         // Nothing is given before the last one who waits.
         let remaining = if self.waiting.is_some() { 0 } else { state.remaining(now) };
-        Decision {
-            allowed,
-            shadow: false,
-            rule,
-            limit: state.limit(),
-            remaining,
-            retry_after: if allowed { Duration::ZERO } else { Duration::from_nanos(at.saturating_sub(now)) },
-            reset_after: Duration::from_nanos(state.fresh_at().saturating_sub(now)),
-        }
+        Answer { allowed, rule, limit: state.limit(), remaining, at, now, fresh_at: state.fresh_at() }
     }
 
     /// The rule that will be the last to allow, or else the one with the least left; of equals the first one.

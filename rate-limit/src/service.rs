@@ -1,7 +1,6 @@
 //! The service that refuses.
 
 use crate::{
-    acquire::admit,
     cost::{Cost, One},
     future::ResponseFuture,
     limiter::Limiter,
@@ -95,8 +94,7 @@ where
     #[track_caller]
     fn call(&mut self, request: Req) -> Self::Future {
         assert!(mem::take(&mut self.ready), "`call` needs a `poll_ready` that returned ready");
-        let answer = self.limiter.check_cost(self.cost.cost(&request));
-        match admit(answer, self.limiter.name()) {
+        match self.limiter.admit(self.cost.cost(&request)) {
             Ok(()) => ResponseFuture::admitted(self.inner.call(request)),
             Err(refused) => ResponseFuture::refused(refused),
         }

@@ -6,7 +6,7 @@ use crate::{
     decision::{CostTooLarge, Decision},
     limiter::{Limiter, Snapshot},
 };
-use mainstay_core::InvalidConfig;
+use mainstay_core::{InvalidConfig, Refused};
 
 impl Limiter {
     /// A limiter from which nothing has been taken: of a [`Quota`](crate::Quota), a [`Rule`](crate::Rule), several of them, or a
@@ -39,6 +39,12 @@ impl Limiter {
     #[inline]
     pub fn check_cost(&self, cost: u64) -> Result<Decision, CostTooLarge> {
         self.check_cost_at(cost, Clock)
+    }
+
+    /// As [`check_cost`](Self::check_cost), for a layer.
+    #[inline]
+    pub(crate) fn admit(&self, cost: u64) -> Result<(), Refused> {
+        self.admit_at(cost, Clock)
     }
 
     /// What [`check`](Self::check) would answer.

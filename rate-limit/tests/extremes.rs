@@ -138,3 +138,17 @@ fn wild_clock_never_lets_more_through() {
         assert!(admitted * 10 >= most * 7, "{admitted} of {most}: it went on");
     }
 }
+
+#[test]
+fn sliding_counter_is_exact_where_the_product_of_limit_and_period_has_more_than_64_bits() {
+    const LIMIT: u64 = 1_000_000_000_000;
+    let start = start();
+    let limiter = Limiter::new_at(Rule::sliding_counter(Quota::per_hour(LIMIT).unwrap()), start).unwrap();
+    let minutes = |minutes| start + Duration::from_mins(minutes);
+
+    assert!(limiter.check_cost_at(LIMIT, start).unwrap().allowed);
+    let refused = limiter.check_cost_at(LIMIT / 4, minutes(30)).unwrap();
+    assert_eq!((refused.allowed, refused.retry_after), (false, Duration::from_mins(45)));
+    assert_eq!(limiter.peek_at(minutes(75)).remaining, LIMIT / 4);
+    assert!(limiter.check_cost_at(LIMIT / 4, minutes(75)).unwrap().allowed);
+}

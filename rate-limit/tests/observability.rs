@@ -1,12 +1,15 @@
 //! What logs and metrics say of a refusal.
 #![cfg(all(feature = "metrics", feature = "tracing"))]
 
-use mainstay_rate_limit::{Config, KeyedLimiter, Limiter, Quota};
+use mainstay_core::Error;
+use mainstay_rate_limit::{Config, KeyedLimiter, Limiter, Quota, RateLimitLayer, Rule};
 use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
 use std::{
+    convert::Infallible,
     fmt::{self, Write},
     sync::{Arc, Mutex},
 };
+use tower::ServiceExt;
 use tracing::{Event, Level, Subscriber, field::Visit, subscriber::with_default};
 use tracing_subscriber::{Layer, layer::Context, prelude::*, registry};
 
@@ -91,5 +94,25 @@ fn refusal_is_one_event_at_debug_level_without_the_key() {
     });
     let expected =
         format!("{} message=call was refused limiter=\"checkout\" rule=0 retry_after=1s shadow=false", Level::DEBUG);
+    assert_eq!(*log.0.lock().unwrap(), [expected]);
+}
+
+#[test]
+fn refusal_of_the_layer_is_the_same_event() {
+    let _one = ONE.lock();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    let [second, hour] = [Quota::per_second(1), Quota::per_hour(1)].map(Result::unwrap);
+    let layer =
+        RateLimitLayer::new(Config::from([Rule::from(second), Rule::fixed_window(hour)]).name("checkout")).unwrap();
+    let service = tower::Layer::layer(&layer, tower::service_fn(async |(): ()| Ok::<(), Error<Infallible>>(())));
+    let log = Log::default();
+    with_default(registry().with(log.clone()), || {
+        runtime.block_on(async {
+            assert!(service.clone().oneshot(()).await.is_ok());
+            assert!(service.clone().oneshot(()).await.is_err());
+        });
+    });
+    let expected =
+        format!("{} message=call was refused limiter=\"checkout\" rule=1 retry_after=3600s shadow=false", Level::DEBUG);
     assert_eq!(*log.0.lock().unwrap(), [expected]);
 }

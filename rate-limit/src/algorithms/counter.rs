@@ -112,8 +112,12 @@ impl Counter {
         if older <= room {
             return 0;
         }
-        let part = u128::from(room) * u128::from(self.period) / u128::from(older);
-        self.period.saturating_sub(u64::try_from(part).unwrap_or(self.period))
+        let part = match room.checked_mul(self.period) {
+            Some(product) => product / older,
+            // Less than the period, since the room is less than what is older.
+            None => (u128::from(room) * u128::from(self.period) / u128::from(older)).try_into().unwrap_or(self.period),
+        };
+        self.period.saturating_sub(part)
     }
 
     /// The start of the window that comes so many after the current one.

@@ -200,7 +200,7 @@ impl<K: Hash + ?Sized> KeyedLimiter<K> {
             let (answer, taken) = machine.reserve_until(cost, now, now.saturating_add(wait).min(HORIZON));
             (answer, taken, now)
         });
-        let decision = self.tell(answer.decision, cost)?;
+        let decision = self.tell(answer.decision(), cost)?;
         if !decision.allowed {
             return Err(ReserveError::TooLate(decision));
         }
@@ -400,7 +400,7 @@ impl<K: ?Sized> KeyedLimiter<K> {
             return Ok(decision);
         }
         let decision = self.unless_shadow(decision);
-        self.observers.tell_refused(&decision);
+        self.observers.tell_refused(decision.rule, decision.retry_after, decision.shadow);
         decision.unless_never(cost)
     }
 

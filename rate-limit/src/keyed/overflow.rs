@@ -32,7 +32,7 @@ impl Overflow {
     #[inline(never)]
     pub(super) fn check(&self, cost: u64, now: u64) -> Decision {
         self.count();
-        self.act(now, |machine, now| machine.check(cost, now))
+        self.act(now, |machine, now| machine.check(cost, now)).decision()
     }
 
     /// What [`check`](Self::check) would answer for one unit. It moves nothing.

@@ -79,7 +79,7 @@ impl Keys {
     /// Apart, so that the way of one token bucket stays short.
     #[inline(never)]
     fn check_machine(&mut self, slot: usize, quota: Option<Quota>, cost: u64, now: u64) -> Decision {
-        self.machine_at(slot, quota, now).check(cost, now)
+        self.machine_at(slot, quota, now).check(cost, now).decision()
     }
 
     /// Those who may come sooner, to be woken when the lock is not held any more.

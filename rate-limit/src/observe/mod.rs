@@ -6,8 +6,9 @@ mod metrics;
 #[path = "metrics_off.rs"]
 mod metrics;
 
-use crate::{decision::Decision, tally::Tally};
+use crate::tally::Tally;
 use metrics::Metrics;
+use std::time::Duration;
 
 #[derive(Debug)]
 pub(crate) struct Observers {
@@ -37,18 +38,12 @@ impl Observers {
 
     /// Tells of a refusal.
     #[inline]
-    pub(crate) fn tell_refused(&self, decision: &Decision) {
+    pub(crate) fn tell_refused(&self, rule: usize, retry_after: Duration, shadow: bool) {
         self.refused.add_one();
         self.metrics.refused();
         #[cfg(feature = "tracing")]
-        tracing::debug!(
-            limiter = self.name,
-            rule = decision.rule,
-            retry_after = ?decision.retry_after,
-            shadow = decision.shadow,
-            "call was refused"
-        );
+        tracing::debug!(limiter = self.name, rule, ?retry_after, shadow, "call was refused");
         #[cfg(not(feature = "tracing"))]
-        let _ = decision;
+        let _ = (rule, retry_after, shadow);
     }
 }

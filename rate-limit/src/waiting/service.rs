@@ -1,6 +1,6 @@
 //! The service: whether it is the caller's turn.
 
-use crate::{acquire::admit, future::ResponseFuture, limiter::Limiter, reservation::Reservation};
+use crate::{future::ResponseFuture, limiter::Limiter, reservation::Reservation};
 use mainstay_core::Refusable;
 use std::{
     fmt, mem,
@@ -135,7 +135,7 @@ where
         assert!(told != Told::Nothing, "`call` needs a `poll_ready` that returned ready");
         if let Some(reservation) = self.reservation.take() {
             reservation.spend();
-        } else if let Err(refused) = admit(Ok(self.limiter.check()), self.limiter.name()) {
+        } else if let Err(refused) = self.limiter.admit(1) {
             return ResponseFuture::refused(refused);
         }
         ResponseFuture::admitted(self.inner.call(request))
