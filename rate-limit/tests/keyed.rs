@@ -268,6 +268,17 @@ fn peek_answers_as_check_when_the_hand_comes_back_to_keys_that_it_has_passed() {
 }
 
 #[test]
+fn peek_answers_as_check_when_there_is_no_room_and_the_clock_has_gone_back() {
+    let now = start();
+    let limiter = KeyedLimiter::<u32>::new_at(KeyedConfig::new(per_second(1)).max_keys(1), now).unwrap();
+    assert!(limiter.check_at(&1, now).allowed);
+    assert!(limiter.check_at(&2, now).allowed, "one without room");
+    assert!(limiter.check_at(&1, now + SECOND).allowed);
+    let peek = limiter.peek_at(&2, now + 500 * MILLI);
+    assert_eq!((peek.allowed, limiter.check_at(&2, now + 500 * MILLI).allowed), (true, true));
+}
+
+#[test]
 fn peek_of_another_key_moves_nothing() {
     let now = start();
     let limiter =

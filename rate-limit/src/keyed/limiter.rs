@@ -176,6 +176,7 @@ impl<K: Hash + ?Sized> KeyedLimiter<K> {
     pub fn peek_at(&self, key: &K, now: impl Now) -> Decision {
         let (id, quota, now) = (Id::new(&self.hasher, key), self.quota_of(key), self.time(now));
         let keys = self.shard(id).lock();
+        let now = keys.latest(now);
         let decision = keys.peek(id, quota, now);
         drop(keys);
         self.unless_shadow(decision.unwrap_or_else(|| self.overflow.peek(now)))

@@ -62,6 +62,11 @@ impl Keys {
         self.seen
     }
 
+    /// The same, without a trace.
+    pub(super) fn latest(&self, now: u64) -> u64 {
+        self.seen.max(now)
+    }
+
     /// Takes `cost` of a key, which is made if there is room; with this quota in its first rule, if there is one for the key.
     #[inline]
     pub(super) fn check(&mut self, id: Id, quota: Option<Quota>, cost: u64, now: u64) -> Option<Decision> {
@@ -90,7 +95,6 @@ impl Keys {
 
     /// What [`check`](Self::check) would answer for one unit. It moves nothing, whatever the moment.
     pub(super) fn peek(&self, id: Id, quota: Option<Quota>, now: u64) -> Option<Decision> {
-        let now = now.max(self.seen);
         let first = self.first(quota);
         let as_first = |machine: &Machine| match first.filter(|first| !machine.begins_with(*first)) {
             Some(first) => machine.aside_with(first, now).peek(now).0,
