@@ -2,10 +2,10 @@
 
 mod support;
 
-use mainstay_rate_limit::{Algorithm, Limiter, Quota, ReserveError, Reserved, Rule};
+use mainstay_rate_limit::{Limiter, Quota, Reserved, Rule};
 use proptest::{collection::vec, prelude::*};
-use std::time::{Duration, Instant};
-use support::{Entry, Model, nanos};
+use std::time::Duration;
+use support::{Model, run::Run, script};
 
 #[derive(Clone, Debug)]
 enum Act {
@@ -53,133 +53,14 @@ fn rule() -> impl Strategy<Value = Rule> {
     })
 }
 
-struct Run {
-    limiter: Limiter,
-    model: Model,
-    start: Instant,
-    now: u64,
-    reserved: Vec<(Reserved, Entry)>,
-    /// A bucket may give back less than all, from then on it may admit less than the model.
-    may_lag: bool,
-    has_bucket: bool,
-}
-
-impl Run {
-    fn new(rules: &[Rule]) -> Self {
-        let start = tokio::time::Instant::now().into_std();
-        Self {
-            limiter: Limiter::new_at(rules.to_vec(), start).unwrap(),
-            model: Model::new(rules),
-            start,
-            now: 0,
-            reserved: Vec::new(),
-            may_lag: false,
-            has_bucket: rules.iter().any(|rule| rule.algorithm() == Algorithm::TokenBucket),
-        }
-    }
-
-    fn capacity(&self) -> u64 {
-        self.model.rules.iter().map(|rule| rule.quota().capacity()).min().unwrap()
-    }
-
-    fn at(&self) -> Instant {
-        self.start + Duration::from_nanos(self.now)
-    }
-
-    /// The limiter may be behind the model, never before it.
-    fn compare(&self, real: u64, model: u64) {
-        assert!(real >= model, "admitted at {real}, but the model only at {model}: {:?}", self.model.history);
-        assert!(real == model || self.may_lag, "admitted at {real}, the model at {model}: {:?}", self.model.history);
-    }
-
-    fn act(&mut self, act: &Act) {
-        match *act {
-            Act::Pass(time) => self.now += time,
-            Act::Check(cost) => self.check(cost),
-            Act::Peek => {
-                let model = self.model.earliest(1, self.now);
-                self.compare(self.now + nanos(self.limiter.peek_at(self.at()).retry_after), model);
-            }
-            Act::Reserve { cost, wait } => self.reserve(cost, wait),
-            Act::GiveBack(number) => {
-                if let Some(index) = self.reserved.len().checked_sub(number + 1) {
-                    self.give_back(index);
-                }
-            }
-        }
-    }
-
-    fn check(&mut self, cost: u64) {
-        let decision = self.limiter.check_cost_at(cost, self.at());
-        if cost > self.capacity() {
-            assert_eq!(decision.unwrap_err().limit, self.capacity());
-            return;
-        }
-        let decision = decision.unwrap();
-        if cost == 0 {
-            assert!(decision.allowed);
-            return;
-        }
-        self.compare(self.now + nanos(decision.retry_after), self.model.earliest(cost, self.now));
-        assert_eq!(decision.allowed, decision.retry_after.is_zero());
-        let nobody_waits = self.model.history.last().is_none_or(|last| last.0 <= self.now);
-        if decision.allowed {
-            self.model.history.push((self.now, cost));
-        }
-        if nobody_waits && !self.may_lag {
-            let rule = &self.model.rules[decision.rule];
-            assert_eq!(decision.remaining, self.model.remaining(rule, self.now), "{:?}", self.model.history);
-            if decision.allowed {
-                let least = self.model.rules.iter().map(|rule| self.model.remaining(rule, self.now)).min();
-                assert_eq!(Some(decision.remaining), least);
-            }
-        }
-    }
-
-    fn reserve(&mut self, cost: u64, wait: u64) {
-        match self.limiter.reserve_at(cost, Duration::from_nanos(wait), self.at()) {
-            Ok(reserved) => {
-                let at = self.now + nanos(reserved.wait());
-                assert!(at <= self.now + wait);
-                self.compare(at, self.model.earliest(cost, self.now));
-                self.model.history.push((at, cost));
-                self.reserved.push((reserved, (at, cost)));
-            }
-            Err(ReserveError::TooLate(decision)) => {
-                let at = self.now + nanos(decision.retry_after);
-                assert!(at > self.now + wait);
-                self.compare(at, self.model.earliest(cost, self.now));
-            }
-            Err(error) => assert!(cost > self.capacity(), "{error}"),
-        }
-    }
-
-    fn give_back(&mut self, index: usize) {
-        let (reserved, entry) = self.reserved.remove(index);
-        // Of equal ones it may be any.
-        let position = self.model.history.iter().position(|other| *other == entry).unwrap();
-        self.model.history.remove(position);
-        let is_newest = position == self.model.history.len();
-        // A place that is still to come leaves without a trace, and so does what was taken last.
-        self.may_lag |= self.has_bucket && entry.0 <= self.now && !is_newest;
-        self.limiter.give_back_at(reserved, self.at());
-        self.bring_forward();
-    }
-
-    /// Those who wait come as soon as they can, in their order, and no later than they were told.
-    fn bring_forward(&mut self) {
-        self.model.history.retain(|entry| entry.0 <= self.now);
-        for index in 0..self.reserved.len() {
-            let (reserved, (told, cost)) = &self.reserved[index];
-            let (told, cost) = (*told, *cost);
-            if told <= self.now {
-                continue;
-            }
-            let at = self.now + nanos(self.limiter.wait_at(reserved, self.at()));
-            assert!(at <= told);
-            self.compare(at, self.model.earliest(cost, self.now).min(told));
-            self.model.history.push((at, cost));
-            self.reserved[index].1.0 = at;
+impl Act {
+    fn on(&self, run: &mut Run) {
+        match *self {
+            Self::Pass(time) => run.pass(time),
+            Self::Check(cost) => _ = run.check(0, cost),
+            Self::Peek => run.peek(0),
+            Self::Reserve { cost, wait } => run.reserve(0, cost, wait),
+            Self::GiveBack(number) => run.give_back(0, number),
         }
     }
 }
@@ -187,9 +68,9 @@ impl Run {
 fn run(rules: &[Rule], acts: &[Act]) {
     let mut run = Run::new(rules);
     for act in acts {
-        run.act(act);
+        act.on(&mut run);
     }
-    run.model.check_bounds();
+    run.end();
 }
 
 /// Of two limiters the second is only asked for places at the end, so that it computes late what has come nearer.
@@ -246,5 +127,22 @@ proptest! {
     #[test]
     fn moments_do_not_depend_on_whether_somebody_asks(rules in vec(rule(), 1..4), acts in vec(act_of_waiters(), 0..60)) {
         ask(&rules, &acts);
+    }
+
+    /// The model looks for moments by halves.
+    #[test]
+    fn whatever_the_model_admits_it_admits_later(rule in rule(), takes in vec((0_u64..12, 1_u64..12), 0..20)) {
+        let (mut model, mut now) = (Model::new(&[rule]), 0);
+        for (time, cost) in takes {
+            now += time;
+            model.take((now, cost));
+        }
+        let remaining: Vec<_> = (now..now + 200).map(|at| model.remaining(None, at)).collect();
+        prop_assert!(remaining.is_sorted(), "{remaining:?} by {model:?}");
+    }
+
+    #[test]
+    fn whatever_is_called_decides_as_the_model(bytes in vec(any::<u8>(), 0..300)) {
+        script::run(&bytes);
     }
 }
