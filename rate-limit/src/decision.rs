@@ -49,6 +49,34 @@ pub enum ReserveError {
 }
 
 impl Decision {
+    /// One by a limiter that is kept elsewhere, with one rule: whether it is allowed, how many units can be taken at once at
+    /// most, and how many of them are left.
+    ///
+    /// ```
+    /// use mainstay_rate_limit::Decision;
+    /// use std::time::Duration;
+    ///
+    /// let second = Duration::from_secs(1);
+    /// let decision = Decision::new(false, 100, 0).retry_after(second).reset_after(60 * second);
+    /// assert_eq!(decision.refused("store").and_then(|refused| refused.retry_after()), Some(second));
+    /// ```
+    pub const fn new(allowed: bool, limit: u64, remaining: u64) -> Self {
+        let (retry_after, reset_after) = (Duration::ZERO, Duration::ZERO);
+        Self { allowed, shadow: false, rule: 0, limit, remaining, retry_after, reset_after }
+    }
+
+    /// Sets [`retry_after`](Self#structfield.retry_after).
+    pub const fn retry_after(mut self, time: Duration) -> Self {
+        self.retry_after = time;
+        self
+    }
+
+    /// Sets [`reset_after`](Self#structfield.reset_after).
+    pub const fn reset_after(mut self, time: Duration) -> Self {
+        self.reset_after = time;
+        self
+    }
+
     /// An error if it refused more than there ever is.
     #[inline]
     pub(crate) fn unless_never(self, cost: u64) -> Result<Self, CostTooLarge> {
@@ -67,6 +95,11 @@ impl Decision {
 pub(crate) const NEVER: Duration = Duration::MAX;
 
 impl CostTooLarge {
+    /// So many units were asked for, of a limiter that is kept elsewhere, and so many can be taken at once at most.
+    pub const fn new(cost: u64, limit: u64) -> Self {
+        Self { cost, limit }
+    }
+
     /// This as a refusal of the limiter called `by`. It has no time to come back.
     pub const fn refused(&self, by: &'static str) -> Refused {
         Refused::new(Reason::RateLimited, by)

@@ -55,6 +55,66 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! A limit that is kept elsewhere, behind a [`Limit`](crate::Limit), is asked by a middleware: the layer decides without waiting,
+//! so that it needs no clone of the service below. Everything else is the same:
+//!
+//! ```
+//! use axum::{Router, body::Body, extract::Request, middleware::{Next, from_fn}, response::Response, routing::get};
+//! use mainstay_core::http::{EmptyBody, Protocol, Rejection};
+//! use mainstay_rate_limit::{CostTooLarge, Decision, Limit, Quota};
+//! use mainstay_rate_limit::http::{Bearer, ClientKey, Head, Identify, RateLimitFields};
+//! use std::{future::Future, pin::Pin, sync::{Arc, atomic::{AtomicU64, Ordering}}, time::Duration};
+//! use tower::ServiceExt;
+//!
+//! /// In place of a connection to a store. It is asked once for each decision.
+//! #[derive(Clone, Default)]
+//! struct Store(Arc<AtomicU64>);
+//!
+//! impl Limit<ClientKey<'_>> for Store {
+//!     type Decide = Pin<Box<dyn Future<Output = Result<Decision, CostTooLarge>> + Send>>;
+//!
+//!     fn decide(&self, _client: &ClientKey<'_>, cost: u64) -> Self::Decide {
+//!         let taken = Arc::clone(&self.0);
+//!         Box::pin(async move {
+//!             tokio::task::yield_now().await;
+//!             let taken = taken.fetch_add(cost, Ordering::Relaxed) + cost;
+//!             let minute = Duration::from_mins(1);
+//!             Ok(match 2_u64.checked_sub(taken) {
+//!                 Some(left) => Decision::new(true, 2, left).reset_after(minute),
+//!                 None => Decision::new(false, 2, 0).retry_after(minute).reset_after(minute),
+//!             })
+//!         })
+//!     }
+//! }
+//!
+//! async fn limit(store: Store, fields: RateLimitFields, request: Request, next: Next) -> Response {
+//!     let client = Bearer.identify(Head::from(&request)).unwrap_or(ClientKey::Unknown);
+//!     let asked = store.decide(&client, 1);
+//!     let decision = asked.await.expect("one unit is never too large");
+//!     let mut response = match decision.refused("visitors") {
+//!         Some(refused) => Protocol::of(request.headers()).respond(&Rejection::from(refused), &EmptyBody),
+//!         None => next.run(request).await,
+//!     };
+//!     fields.write(&decision, response.headers_mut());
+//!     response
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let (store, fields) = (Store::default(), RateLimitFields::new("visitors", &[Quota::per_minute(2)?.into()]));
+//! let router = Router::new()
+//!     .route("/menu", get(async || "espresso"))
+//!     .layer(from_fn(move |request, next| limit(store.clone(), fields.clone(), request, next)));
+//!
+//! for (status, left) in [(200, 1), (200, 0), (429, 0)] {
+//!     let Ok(response) = router.clone().oneshot(Request::get("/menu").body(Body::empty())?).await;
+//!     assert_eq!(response.status(), status);
+//!     assert_eq!(response.headers()["ratelimit"], format!(r#""visitors";r={left};t=60"#));
+//! }
+//! # Ok(())
+//! # }
+//! ```
 
 mod address;
 mod bearer;
