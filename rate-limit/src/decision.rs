@@ -84,10 +84,12 @@ impl Decision {
         if is_never { Err(CostTooLarge { cost, limit: self.limit }) } else { Ok(self) }
     }
 
-    /// The decision as the refusal of the limiter called `by`, if it is one.
+    /// The decision as the refusal of the limiter called `by`, if it is one. If it never is allowed, the refusal has no time to
+    /// come back.
     pub fn refused(&self, by: &'static str) -> Option<Refused> {
-        let refused = Refused::new(Reason::RateLimited, by).with_retry_after(self.retry_after);
-        (!self.allowed).then_some(refused)
+        let refused = Refused::new(Reason::RateLimited, by);
+        let is_never = self.retry_after == NEVER;
+        (!self.allowed).then_some(if is_never { refused } else { refused.with_retry_after(self.retry_after) })
     }
 }
 

@@ -125,3 +125,17 @@ async fn limiters_of_this_crate_stand_behind_it_too() {
         assert_eq!(layer.layer(echo()).oneshot(request).await.is_ok(), allowed);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn refusal_for_ever_has_no_time_to_come_back() {
+    let never = Decision::new(false, 10, 10).retry_after(Duration::MAX);
+    let refused = never.refused("store").expect("it is not allowed");
+    assert_eq!(refused.retry_after(), None);
+
+    let (tell, told) = oneshot::channel();
+    tell.send(never).unwrap();
+    let limit = Told(Arc::new(std::sync::Mutex::new(Some(told))));
+    let service = LimitLayer::new("store", limit, ByValue::new(key)).unwrap().layer(echo());
+    let Err(Error::Refused(refused)) = service.oneshot(1).await else { panic!("never") };
+    assert_eq!((refused.by(), refused.retry_after()), ("store", None));
+}
