@@ -8,9 +8,9 @@ use mainstay_core::InvalidConfig;
 /// | algorithm | in any time `W` at most | memory | decision |
 /// | --- | --- | --- | --- |
 /// | [token bucket](Self::token_bucket) | `rate · W + burst` | 1 word | constant |
-/// | [sliding log](Self::sliding_log) | `limit` in any period | 8 bytes per unit | constant per unit |
-/// | [sliding counter](Self::sliding_counter) | `2 · limit - 1` in any period | 3 words | constant |
-/// | [fixed window](Self::fixed_window) | `2 · limit` in any period | 2 words | constant |
+/// | [sliding log](Self::sliding_log) | `limit` in any period | 8 to 16 bytes per unit | constant per unit |
+/// | [sliding counter](Self::sliding_counter) | `2 · limit - 1` in any period | 5 words | constant |
+/// | [fixed window](Self::fixed_window) | `limit` in each window, `2 · limit` in any period | 4 words | constant |
 ///
 /// A [`Quota`] alone is a token bucket.
 ///

@@ -241,3 +241,17 @@ async fn pace_above_what_timers_can_tell_needs_a_burst_of_some_milliseconds() {
     let took = start.elapsed();
     assert!((990..1_010).contains(&took.as_millis()), "{took:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_when_shadow_mode_begins_keeps_his_moment() {
+    let limiter = limiter();
+    let config = limiter.config();
+    limiter.acquire(10, Duration::ZERO).await.unwrap();
+    let mut waiter = task::spawn(limiter.acquire(1, Duration::MAX));
+    assert_pending!(waiter.poll());
+    limiter.reconfigure(config.shadow(true)).unwrap();
+    assert_ready_ok!(task::spawn(limiter.acquire(1, Duration::MAX)).poll());
+    assert_pending!(waiter.poll());
+    advance(100 * MILLI).await;
+    assert_ready_ok!(waiter.poll());
+}

@@ -480,3 +480,17 @@ fn clients_of_axum_without_a_proxy_are_told_apart() {
         assert_eq!(ask(&service, request).status(), status, "{client}");
     }
 }
+
+#[test]
+fn answer_on_the_front_page_is_the_one_that_is_given() {
+    let service = HttpRateLimitLayer::new(per_minute(100), Bearer).unwrap().layer(Leaf::default());
+    let answers: Vec<_> = (0..=100).map(|_| ask(&service, by("flo"))).collect();
+    let refused = answers.last().unwrap();
+    let mut page = include_str!("../README.md").lines();
+    assert!(page.any(|line| line == "HTTP/1.1 429 Too Many Requests"));
+    assert_eq!(refused.status(), 429);
+    for line in page.take(3) {
+        let (name, value) = line.split_once(": ").unwrap();
+        assert_eq!(field(refused, name), Some(value), "{name}");
+    }
+}
