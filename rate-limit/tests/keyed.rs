@@ -336,3 +336,45 @@ fn hostile_keys_do_not_shut_out_a_steady_one_who_is_there() {
         "of 300 requests in ten minutes by a key that was there first, with one each 2 s of 100 per minute"
     );
 }
+
+#[test]
+fn reservation_of_a_key_without_room_is_counted() {
+    let now = start();
+    let limiter = limiter::<u32>(KeyedConfig::new(per_second(1)).max_keys(1), now);
+    assert!(limiter.check_at(&1, now).allowed);
+    let _used = limiter.reserve_at(&2, 1, Duration::ZERO, now).unwrap();
+    assert_eq!(limiter.snapshot().overflowed, 1);
+}
+
+#[test]
+fn clock_of_keys_without_room_does_not_go_back_in_another_shard() {
+    let now = start();
+    // Two shards, whose clocks are apart.
+    let config = KeyedConfig::new(Rule::sliding_log(Quota::per_hour(20).unwrap())).max_keys(2_048);
+    let limiter = limiter::<u64>(config, now);
+    let mut overflowed = 0;
+    for key in 0_u64.. {
+        // Takes nothing of those without room.
+        let _ = limiter.check_cost_at(&key, 0, now);
+        let seen = limiter.snapshot();
+        if seen.overflowed == overflowed {
+            assert!(limiter.check_cost_at(&key, 20, now).unwrap().allowed);
+            // So it is still there in an hour.
+            let _used = limiter.reserve_at(&key, 20, Duration::MAX, now).unwrap();
+        }
+        overflowed = seen.overflowed;
+        if seen.keys == 2_048 {
+            break;
+        }
+    }
+    let made_up = 1_000_000;
+    assert!(limiter.check_at(&made_up, now + 10 * SECOND).allowed);
+    for key in made_up + 1..made_up + 20 {
+        assert!(limiter.check_at(&key, now + 5 * SECOND).allowed);
+    }
+    let later = now + Duration::from_hours(1) + 7 * SECOND;
+    for cost in 1..=20 {
+        assert!(!limiter.check_cost_at(&made_up, cost, later).unwrap().allowed, "{cost}");
+    }
+    assert_eq!(limiter.snapshot().overflowed, overflowed + 40);
+}

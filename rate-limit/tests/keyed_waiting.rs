@@ -2,7 +2,7 @@
 
 use mainstay_core::{Error, Reason};
 use mainstay_rate_limit::{
-    ByValue, KeyedLimiter, KeyedRateLimitLayer, KeyedWaitingRateLimit, One, Quota, RateLimitLayer,
+    ByValue, KeyedConfig, KeyedLimiter, KeyedRateLimitLayer, KeyedWaitingRateLimit, One, Quota, RateLimitLayer,
 };
 use std::{
     convert::Infallible,
@@ -245,4 +245,42 @@ async fn cost_is_that_of_the_request() {
     let Err(Error::Refused(refused)) = service.clone().oneshot(11).await else { panic!("never") };
     assert_eq!(refused.retry_after(), None);
     assert_eq!(layer.fresh().handle().peek(&0).remaining, 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn call_of_a_key_without_room_is_woken_when_one_before_it_leaves() {
+    let config = KeyedConfig::new(Quota::per_second(10).unwrap().burst(1).unwrap()).max_keys(1);
+    let limits = Arc::new(KeyedLimiter::new(config).unwrap());
+    let service = over(echo(), &limits, Duration::MAX);
+    for request in [0, 1] {
+        drop(called(&service, request).await);
+    }
+    let first = called(&service, 2).await;
+    let mut second = task::spawn(called(&service, 3).await);
+    assert_pending!(second.poll());
+    drop(first);
+    assert!(second.is_woken());
+    assert_pending!(second.poll());
+    advance(100 * MILLI).await;
+    assert_eq!(assert_ready!(second.poll()), Ok(3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn call_is_woken_when_the_function_raises_the_quota_of_its_key() {
+    let rate = Arc::new(AtomicU32::new(1));
+    let quota = |rate: u32| Quota::per_second(rate.into()).unwrap().burst(1).unwrap();
+    let present = Arc::clone(&rate);
+    // Relaxed: one thread.
+    let limits = KeyedLimiter::with_quotas(quota(1), move |_| quota(present.load(Ordering::Relaxed))).unwrap();
+    let limits = Arc::new(limits);
+    let service = over(echo(), &limits, Duration::MAX);
+    drop(called(&service, 1).await);
+    let mut waiter = task::spawn(called(&service, 11).await);
+    assert_pending!(waiter.poll());
+    rate.store(10, Ordering::Relaxed); // Relaxed: one thread.
+    assert!(!limits.check(&1).allowed);
+    assert!(waiter.is_woken());
+    assert_pending!(waiter.poll());
+    advance(100 * MILLI).await;
+    assert_eq!(assert_ready!(waiter.poll()), Ok(11));
 }

@@ -182,3 +182,17 @@ fn waker_may_ask_the_limiter_of_keys() {
         });
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn waker_is_not_kept_in_a_place_that_is_spent_before_its_moment() {
+    let limiter = Limiter::new(quota(1)).unwrap();
+    let [used, place] = [(); 2].map(|()| limiter.reserve(1, Duration::MAX).unwrap());
+    used.spend();
+    let task = Task::new(|| {});
+    let waker = Waker::from(Arc::clone(&task));
+    assert!(Box::pin(place.turn()).as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    drop(waker);
+    place.spend();
+    // It is foreign code, which would else run under the lock when the place is forgotten.
+    assert_eq!(Arc::strong_count(&task), 1);
+}
