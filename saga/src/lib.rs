@@ -1,0 +1,18 @@
+#![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+#![doc(test(attr(deny(warnings))))]
+
+mod graph;
+mod id;
+pub mod journal;
+mod payload;
+mod record;
+mod timestamp;
+
+pub use self::{
+    graph::{Graph, Kind, Node, Retry},
+    id::{InvalidSagaId, SagaId},
+    payload::{Data, Payload},
+    record::{ByOperator, Cause, FailedAs, ParkReason, Record, UnreadableRecord},
+    timestamp::Timestamp,
+};
