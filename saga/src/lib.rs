@@ -10,7 +10,7 @@ mod record;
 mod timestamp;
 
 pub use self::{
-    graph::{Graph, Kind, Node, Retry},
+    graph::{BuildError, Graph, Kind, Node, Retry},
     id::{InvalidSagaId, SagaId},
     payload::{Data, Payload},
     record::{ByOperator, Cause, FailedAs, ParkReason, Record, UnreadableRecord},
