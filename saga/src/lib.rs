@@ -2,6 +2,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![doc(test(attr(deny(warnings))))]
 
+mod define;
 mod graph;
 mod id;
 pub mod journal;
@@ -10,6 +11,7 @@ mod record;
 mod timestamp;
 
 pub use self::{
+define::{Conditional, Effect, StepError, UndoError},
     graph::{BuildError, Graph, Kind, Node, Retry},
     id::{InvalidSagaId, SagaId},
     payload::{Data, Payload},
