@@ -17,13 +17,15 @@ pub type JournalFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, JournalErr
 ///
 /// A journal knows nothing of what records say: it keeps bytes in order, and lets only the owner of a saga add to them. Who
 /// claims a saga gets a higher *epoch*, from which moment on every append under a lower one is refused, also one that is
-/// already under way. So two owners never write the same story, even if the first one wakes up late.
+/// already under way. So two owners never write the same story, even if the first one wakes up late. Nothing is added to a saga
+/// that has ended.
 ///
 /// The functions of `mainstay_saga::testkit::journal` (feature `testkit`) check an implementation.
 ///
 /// # Cancel safety
 ///
-/// A future that is dropped leaves what it asked for done or not done, never half done.
+/// A future that is dropped leaves what it asked for done or not done, never half done. A saga that it made or claimed without
+/// saying so is nobody's, and can be claimed.
 pub trait Journal: Send + Sync + 'static {
     /// Makes a saga with its first records, unless one of this name and key is there.
     fn create(&self, new: NewSaga, batch: Batch) -> JournalFuture<'_, Created>;
@@ -44,7 +46,10 @@ pub trait Journal: Send + Sync + 'static {
     /// Takes this one saga whatever its phase, from whoever has it. For operators.
     fn claim_one(&self, id: SagaId) -> JournalFuture<'_, Claimed>;
 
-    /// Gives a saga back, to be claimed from `wake_at` on; `None` for one that waits for a signal.
+    /// Gives a saga back, to be claimed from `wake_at` on; `None` for one that waits for a signal, and so is only taken by
+    /// [`claim_one`](Self::claim_one).
+    ///
+    /// One that was not given back before the process died is due at once.
     fn release(&self, grant: Grant, wake_at: Option<Timestamp>) -> JournalFuture<'_, ()>;
 
     /// What is known of a saga without reading its records.
@@ -55,6 +60,44 @@ pub trait Journal: Send + Sync + 'static {
 
     /// Forgets sagas that ended before this moment, at most so many, and says how many there were.
     fn purge(&self, ended_before: Timestamp, at_most: usize) -> JournalFuture<'_, u64>;
+}
+
+impl<J: Journal + ?Sized> Journal for Arc<J> {
+    fn create(&self, new: NewSaga, batch: Batch) -> JournalFuture<'_, Created> {
+        (**self).create(new, batch)
+    }
+
+    fn append(&self, grant: Grant, batch: Batch) -> JournalFuture<'_, Grant> {
+        (**self).append(grant, batch)
+    }
+
+    fn load(&self, id: SagaId) -> JournalFuture<'_, Vec<Stored>> {
+        (**self).load(id)
+    }
+
+    fn claim(&self, claim: Claim) -> JournalFuture<'_, Vec<Claimed>> {
+        (**self).claim(claim)
+    }
+
+    fn claim_one(&self, id: SagaId) -> JournalFuture<'_, Claimed> {
+        (**self).claim_one(id)
+    }
+
+    fn release(&self, grant: Grant, wake_at: Option<Timestamp>) -> JournalFuture<'_, ()> {
+        (**self).release(grant, wake_at)
+    }
+
+    fn find(&self, id: SagaId) -> JournalFuture<'_, Option<Summary>> {
+        (**self).find(id)
+    }
+
+    fn list(&self, filter: Filter, after: Option<SagaId>, at_most: usize) -> JournalFuture<'_, Vec<Summary>> {
+        (**self).list(filter, after, at_most)
+    }
+
+    fn purge(&self, ended_before: Timestamp, at_most: usize) -> JournalFuture<'_, u64> {
+        (**self).purge(ended_before, at_most)
+    }
 }
 
 /// The right to add to a saga's records.
