@@ -11,7 +11,9 @@ mod record;
 mod timestamp;
 
 pub use self::{
-define::{Conditional, Effect, StepError, UndoError},
+    define::{
+        Committed, Conditional, Draft, Effect, Inputs, Out, Saga, Step, StepCx, StepError, UndoCx, UndoError, When,
+    },
     graph::{BuildError, Graph, Kind, Node, Retry},
     id::{InvalidSagaId, SagaId},
     payload::{Data, Payload},

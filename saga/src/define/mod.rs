@@ -1,9 +1,24 @@
 //! How a saga is written down.
 
+mod code;
+mod context;
+mod draft;
 mod effect;
 mod error;
+mod inputs;
+mod list;
+mod out;
+mod saga;
+mod step;
 
+pub(crate) use self::code::{Code, Definition, Running, Table, Undoing, Unreadable};
 pub use self::{
+    context::{StepCx, UndoCx},
+    draft::{Committed, Draft, When},
     effect::{Conditional, Effect},
     error::{StepError, UndoError},
+    inputs::Inputs,
+    out::Out,
+    saga::Saga,
+    step::Step,
 };
