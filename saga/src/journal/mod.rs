@@ -1,5 +1,10 @@
 //! Where records are kept.
 
+mod head;
+mod memory;
+
+pub use memory::Memory;
+
 use crate::{SagaId, Timestamp};
 use mainstay_core::BoxError;
 use std::{
@@ -243,6 +248,13 @@ pub struct Filter {
     pub saga: Option<Arc<str>>,
     /// Only those of these phases; empty: all.
     pub phases: Vec<Phase>,
+}
+
+impl Filter {
+    fn takes(&self, head: &head::Head) -> bool {
+        self.saga.as_ref().is_none_or(|saga| *saga == head.saga)
+            && (self.phases.is_empty() || self.phases.contains(&head.phase))
+    }
 }
 
 /// Why a journal did not do what it was asked for.
