@@ -8,6 +8,7 @@ mod id;
 pub mod journal;
 mod payload;
 mod record;
+pub mod state;
 mod timestamp;
 
 pub use self::{

@@ -157,6 +157,13 @@ pub enum FailedAs {
     Unknown,
 }
 
+impl FailedAs {
+    /// Whether another attempt cannot help.
+    pub const fn is_final(self) -> bool {
+        matches!(self, Self::Rejected | Self::RejectedForKey)
+    }
+}
+
 /// Why a saga was turned back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -223,6 +230,20 @@ pub enum ParkReason {
     DefinitionChanged,
     /// The saga has as many records as one may have.
     TooLong,
+}
+
+impl ParkReason {
+    /// The step that it is about, if it is about one.
+    pub const fn step(&self) -> Option<&Arc<str>> {
+        match self {
+            Self::PivotUnknown { step }
+            | Self::StepRejected { step }
+            | Self::UndoFailed { step }
+            | Self::NeverEnds { step }
+            | Self::Unreadable { step, .. } => Some(step),
+            Self::Corrupt { .. } | Self::DefinitionChanged | Self::TooLong => None,
+        }
+    }
 }
 
 /// Who, and why.
