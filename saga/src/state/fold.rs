@@ -1,7 +1,7 @@
 //! What a record changes, and which record may follow.
 
 use super::{LEFT_OUT, MAX_RECORDS, MAX_STARTS, NULL, State, Status};
-use crate::{Cause, FailedAs, Graph, Kind, ParkReason, Payload, Record, Timestamp, journal::Phase};
+use crate::{ByOperator, Cause, FailedAs, Graph, Kind, ParkReason, Payload, Record, Timestamp, journal::Phase};
 use std::{
     borrow::Cow,
     fmt::{self, Display, Formatter},
@@ -110,7 +110,7 @@ impl State {
             Record::Skipped { step, .. } => self.skipped(graph, find(step)?),
             Record::Completed => self.completed(),
             Record::Compensated => self.compensated(),
-            Record::Abandoned(_) => self.abandoned(),
+            Record::Abandoned(by) => self.abandoned(by),
         }
     }
 
@@ -378,8 +378,9 @@ impl State {
         Ok(())
     }
 
-    fn abandoned(&mut self) -> Result<(), Why> {
+    fn abandoned(&mut self, by: &ByOperator) -> Result<(), Why> {
         ensure(self.phase == Phase::Parked, "only a parked saga is given up")?;
+        self.abandoned = Some(by.clone());
         self.phase = Phase::Abandoned;
         self.lose_live();
         Ok(())

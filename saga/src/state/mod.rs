@@ -69,6 +69,8 @@ pub struct State {
     cancel: Option<Arc<str>>,
     /// Who vouched that the pivot has no effect.
     vouched: Option<ByOperator>,
+    /// Who gave the saga up.
+    abandoned: Option<ByOperator>,
     deadline: Option<Timestamp>,
     pivot: Option<usize>,
     /// The first step that has failed for good, so that the saga turns back.
@@ -171,6 +173,7 @@ impl State {
             cause: None,
             cancel: None,
             vouched: None,
+            abandoned: None,
             deadline: None,
             pivot: graph.pivot(),
             failed: None,
@@ -221,6 +224,11 @@ impl State {
     /// Why it was turned back, if it was.
     pub const fn cause(&self) -> Option<&Cause> {
         self.cause.as_ref()
+    }
+
+    /// Who gave it up, if somebody did.
+    pub const fn abandoned_by(&self) -> Option<&ByOperator> {
+        self.abandoned.as_ref()
     }
 
     /// Why somebody wants it to be undone, if somebody does.
