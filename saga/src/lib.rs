@@ -3,6 +3,7 @@
 #![doc(test(attr(deny(warnings))))]
 
 mod define;
+mod engine;
 mod graph;
 mod id;
 pub mod journal;
@@ -14,6 +15,10 @@ mod timestamp;
 pub use self::{
     define::{
         Committed, Conditional, Draft, Effect, Inputs, Out, Saga, Step, StepCx, StepError, UndoCx, UndoError, When,
+    },
+    engine::{
+        AskError, CancelAck, Config, Engine, EngineBuilder, EngineError, Handle, Inspection, Operator, Outcome,
+        SignalAck, StartError, Stopped, WaitError,
     },
     graph::{BuildError, Graph, Kind, Node, Retry},
     id::{InvalidSagaId, SagaId},

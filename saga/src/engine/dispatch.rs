@@ -1,0 +1,72 @@
+//! Takes sagas that are due: after a crash, at their time, or from who left them.
+
+use super::{
+    life::{Begin, spawn},
+    shared::{Base, Shared},
+    trace,
+};
+use crate::journal::{Claim, JournalError};
+use futures_util::future::{Either, select};
+use std::{
+    pin::pin,
+    sync::{Arc, Weak},
+};
+use tokio::{sync::OwnedSemaphorePermit, time::timeout};
+
+/// So many sagas are claimed at once.
+const MOST: usize = 256;
+
+/// Claims until the engine stops or is no more.
+pub(crate) async fn dispatch<A: Send + Sync + 'static>(base: Arc<Base>, shared: Weak<Shared<A>>) {
+    loop {
+        let Some(engine) = shared.upgrade() else { return };
+        match drain(&engine).await {
+            Ok(()) => {}
+            Err(JournalError::Closed) => return,
+            Err(error) => trace::claim_failed(base.config.name, &error),
+        }
+        drop(engine);
+        if timeout(base.config.poll_interval, base.stopped()).await.is_ok() {
+            return;
+        }
+    }
+}
+
+/// Claims as long as there are sagas that are due, and room.
+async fn drain<A: Send + Sync + 'static>(shared: &Arc<Shared<A>>) -> Result<(), JournalError> {
+    while !shared.is_stopping() && claim(shared).await? {}
+    Ok(())
+}
+
+/// Claims some sagas. Whether there may be more.
+pub(crate) async fn claim<A: Send + Sync + 'static>(shared: &Arc<Shared<A>>) -> Result<bool, JournalError> {
+    let Some(mut room) = room(shared).await else { return Ok(false) };
+    let at_most = room.num_permits();
+    let claim = Claim { definitions: Arc::clone(&shared.claimable), now: shared.clock.now(), at_most };
+    let claimed = shared.journal.claim(claim).await?;
+    let more = claimed.len() == at_most;
+    for claimed in claimed {
+        let place = room.split(1);
+        // A seat whose task is at its end takes the claim over.
+        if let Some(seat) = shared.registry.claim(&claimed) {
+            spawn(shared, seat, Begin::Claimed(claimed), place);
+        }
+    }
+    Ok(more)
+}
+
+/// Room for at least one. It waits in line with those who want to start sagas, so neither keeps the other out.
+async fn room<A>(shared: &Shared<A>) -> Option<OwnedSemaphorePermit> {
+    let stopped = pin!(shared.stopped());
+    let room = pin!(Arc::clone(&shared.room).acquire_owned());
+    let mut first = match select(stopped, room).await {
+        Either::Left(_) => return None,
+        Either::Right((room, _)) => room.ok()?,
+    };
+    let more = shared.room.available_permits().min(MOST - 1);
+    let more = u32::try_from(more).ok().and_then(|more| Arc::clone(&shared.room).try_acquire_many_owned(more).ok());
+    if let Some(more) = more {
+        first.merge(more);
+    }
+    Some(first)
+}

@@ -1,0 +1,138 @@
+//! Counters through the `metrics` facade.
+
+use crate::{FailedAs, Graph, ParkReason, Record};
+use metrics::{Counter, counter};
+use std::sync::{Arc, OnceLock};
+
+/// The counters of one definition. Each is made when it first counts: that finds a recorder which was installed after the engine
+/// was made.
+pub(crate) struct Metrics {
+    engine: &'static str,
+    saga: Arc<str>,
+    started: OnceLock<Counter>,
+    claimed: OnceLock<Counter>,
+    fenced: OnceLock<Counter>,
+    ended: [OnceLock<Counter>; ENDS.len()],
+    parked: [OnceLock<Counter>; REASONS.len()],
+    steps: Vec<Step>,
+}
+
+/// The counters of one step.
+struct Step {
+    name: Arc<str>,
+    attempts: [OnceLock<Counter>; OUTCOMES.len()],
+}
+
+const ENDS: [&str; 3] = ["completed", "compensated", "abandoned"];
+
+const REASONS: [&str; 8] = [
+    "pivot_unknown",
+    "step_rejected",
+    "undo_failed",
+    "never_ends",
+    "unreadable",
+    "corrupt",
+    "definition_changed",
+    "too_long",
+];
+
+/// Of a phase of a step: how an attempt ended.
+const OUTCOMES: [(&str, &str); 6] = [
+    ("do", "succeeded"),
+    ("do", "rejected"),
+    ("do", "not_executed"),
+    ("do", "unknown"),
+    ("undo", "succeeded"),
+    ("undo", "failed"),
+];
+
+impl Metrics {
+    pub(crate) fn new(engine: &'static str, graph: &Graph) -> Self {
+        let step = |name: &str| Step { name: name.into(), attempts: Default::default() };
+        Self {
+            engine,
+            saga: graph.name().into(),
+            started: OnceLock::new(),
+            claimed: OnceLock::new(),
+            fenced: OnceLock::new(),
+            ended: Default::default(),
+            parked: Default::default(),
+            steps: graph.nodes().iter().map(|node| step(node.name())).collect(),
+        }
+    }
+
+    pub(crate) fn recorded(&self, record: &Record) {
+        match record {
+            Record::Created { .. } => self.count(&self.started, "mainstay_saga_started_total"),
+            Record::Completed => self.ended(0),
+            Record::Compensated => self.ended(1),
+            Record::Abandoned(_) => self.ended(2),
+            Record::Parked { reason } => self.parked(position(reason)),
+            Record::StepSucceeded { step, .. } => self.attempt(step, 0),
+            Record::StepFailed { step, outcome, .. } => self.attempt(step, failure(*outcome)),
+            Record::UndoSucceeded { step } => self.attempt(step, 4),
+            Record::UndoFailed { step, .. } => self.attempt(step, 5),
+            _ => {}
+        }
+    }
+
+    pub(crate) fn claimed(&self) {
+        self.count(&self.claimed, "mainstay_saga_claimed_total");
+    }
+
+    pub(crate) fn fenced(&self) {
+        self.count(&self.fenced, "mainstay_saga_fenced_total");
+    }
+
+    fn count(&self, place: &OnceLock<Counter>, name: &'static str) {
+        let made = || counter!(name, "engine" => self.engine, "saga" => Arc::clone(&self.saga));
+        place.get_or_init(made).increment(1);
+    }
+
+    fn ended(&self, end: usize) {
+        let made = || counter!("mainstay_saga_ended_total", "engine" => self.engine, "saga" => Arc::clone(&self.saga), "outcome" => ENDS[end]);
+        self.ended[end].get_or_init(made).increment(1);
+    }
+
+    fn parked(&self, reason: usize) {
+        let made = || counter!("mainstay_saga_parked_total", "engine" => self.engine, "saga" => Arc::clone(&self.saga), "reason" => REASONS[reason]);
+        self.parked[reason].get_or_init(made).increment(1);
+    }
+
+    fn attempt(&self, step: &Arc<str>, outcome: usize) {
+        let Some(step) = self.steps.iter().find(|known| known.name == *step) else { return };
+        let (phase, result) = OUTCOMES[outcome];
+        let made = || {
+            counter!(
+                "mainstay_saga_step_attempts_total",
+                "engine" => self.engine,
+                "saga" => Arc::clone(&self.saga),
+                "step" => Arc::clone(&step.name),
+                "phase" => phase,
+                "outcome" => result,
+            )
+        };
+        step.attempts[outcome].get_or_init(made).increment(1);
+    }
+}
+
+const fn failure(outcome: FailedAs) -> usize {
+    match outcome {
+        FailedAs::Rejected | FailedAs::RejectedForKey => 1,
+        FailedAs::NotExecuted => 2,
+        FailedAs::Unknown => 3,
+    }
+}
+
+const fn position(reason: &ParkReason) -> usize {
+    match reason {
+        ParkReason::PivotUnknown { .. } => 0,
+        ParkReason::StepRejected { .. } => 1,
+        ParkReason::UndoFailed { .. } => 2,
+        ParkReason::NeverEnds { .. } => 3,
+        ParkReason::Unreadable { .. } => 4,
+        ParkReason::Corrupt { .. } => 5,
+        ParkReason::DefinitionChanged => 6,
+        ParkReason::TooLong => 7,
+    }
+}

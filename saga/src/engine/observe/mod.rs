@@ -1,0 +1,48 @@
+//! Those outside who are told what the journal has kept, never under a lock of ours.
+
+#[cfg(feature = "metrics")]
+mod metrics;
+#[cfg(not(feature = "metrics"))]
+#[path = "metrics_off.rs"]
+mod metrics;
+
+use super::trace;
+use crate::{Graph, ParkReason, Record, SagaId};
+use metrics::Metrics;
+use std::sync::Arc;
+
+/// The observers of one definition.
+pub(crate) struct Observers {
+    engine: &'static str,
+    saga: Arc<str>,
+    metrics: Metrics,
+}
+
+impl Observers {
+    pub(crate) fn new(engine: &'static str, graph: &Graph) -> Self {
+        Self { engine, saga: Arc::clone(&graph.name), metrics: Metrics::new(engine, graph) }
+    }
+
+    /// Tells of records that are durable.
+    pub(crate) fn recorded(&self, id: SagaId, records: &[Record]) {
+        for record in records {
+            trace::recorded(self.engine, &self.saga, id, record);
+            self.metrics.recorded(record);
+        }
+    }
+
+    /// Tells of a saga that was parked without its state.
+    pub(crate) fn parked(&self, id: SagaId, reason: &ParkReason) {
+        self.recorded(id, &[Record::Parked { reason: reason.clone() }]);
+    }
+
+    /// Tells of a saga that was taken from the journal.
+    pub(crate) fn claimed(&self) {
+        self.metrics.claimed();
+    }
+
+    /// Tells of a saga that another owner has taken.
+    pub(crate) fn fenced(&self) {
+        self.metrics.fenced();
+    }
+}
