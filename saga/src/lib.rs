@@ -14,7 +14,8 @@ mod timestamp;
 
 pub use self::{
     define::{
-        Committed, Conditional, Draft, Effect, Inputs, Out, Saga, Step, StepCx, StepError, UndoCx, UndoError, When,
+        Committed, Conditional, Draft, Effect, Inputs, Out, Participant, Saga, Step, StepCx, StepError, UndoCx,
+        UndoError, When,
     },
     engine::{
         AskError, CancelAck, Config, Engine, EngineBuilder, EngineError, Handle, Inspection, Operator, Outcome,

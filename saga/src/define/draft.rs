@@ -96,7 +96,7 @@ impl<'s, A> Draft<'s, A> {
     /// ```compile_fail,E0599
     /// # use mainstay_saga::{Draft, Out};
     /// fn order<'s>(s: Draft<'s, ()>, item: Out<'s, u64>) -> Out<'s, u64> {
-    ///     let (mut s, sold) = s.pivot("sell", item, async |_, item| Ok(item));
+    ///     let (mut s, _) = s.pivot("sell", item, async |_, item| Ok(item));
     ///     s.step("reserve", item, async |_, item| Ok(item), async |_, _, _| Ok(()))
     /// }
     /// ```
@@ -106,7 +106,7 @@ impl<'s, A> Draft<'s, A> {
     /// ```compile_fail,E0382
     /// # use mainstay_saga::{Draft, Out};
     /// fn order<'s>(mut s: Draft<'s, ()>, item: Out<'s, u64>) -> Out<'s, u64> {
-    ///     let (_, sold) = s.pivot("sell", item, async |_, item| Ok(item));
+    ///     let _ = s.pivot("sell", item, async |_, item| Ok(item));
     ///     s.step("reserve", item, async |_, item| Ok(item), async |_, _, _| Ok(()))
     /// }
     /// ```

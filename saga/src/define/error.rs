@@ -91,13 +91,10 @@ impl StepError {
 
     /// The same, where somebody knows whether a refusal is one of the stack itself.
     pub(crate) fn judged<E: Refusable + Into<BoxError>>(error: E, refusals_are_proof: bool) -> Self {
-        match error.verdict() {
-            Verdict::Refused(&refused) if refusals_are_proof => {
-                let wait = refused.retry_after();
-                Self { retry_after: wait, ..Self::not_executed(error) }
-            }
-            Verdict::Refused(_) | Verdict::TimedOut(_) | Verdict::Other => Self::unknown(error),
-        }
+        let Verdict::Refused(refused) = error.verdict() else { return Self::unknown(error) };
+        let retry_after = refused.retry_after();
+        let outcome = if refusals_are_proof { FailedAs::NotExecuted } else { FailedAs::Unknown };
+        Self { retry_after, ..Self::new(outcome, error) }
     }
 
     fn new(outcome: FailedAs, cause: impl Into<BoxError>) -> Self {

@@ -8,8 +8,11 @@ mod error;
 mod inputs;
 mod list;
 mod out;
+mod participant;
 mod saga;
 mod step;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use self::code::{Code, Definition, Running, Table, Undoing, Unreadable};
 pub use self::{
@@ -19,6 +22,7 @@ pub use self::{
     error::{StepError, UndoError},
     inputs::Inputs,
     out::Out,
+    participant::Participant,
     saga::Saga,
     step::Step,
 };

@@ -15,7 +15,7 @@ pub(super) type Brand<'s> = PhantomData<fn(&'s ()) -> &'s ()>;
 /// ```compile_fail
 /// # use mainstay_saga::{Draft, Out, Saga};
 /// fn outer<'s>(_: Draft<'s, ()>, n: Out<'s, u64>) -> Out<'s, u64> {
-///     let inner = Saga::define("inner", 1, |mut s: Draft<'_, ()>, _: Out<'_, ()>| s.read("a", n, async |_, n| Ok(n)));
+///     let _ = Saga::<(), (), u64>::define("inner", 1, |mut s, _| s.read("again", n, async |_, n| Ok(n)));
 ///     n
 /// }
 /// ```

@@ -41,7 +41,7 @@ impl<A, I: Data, O: Data> Saga<A, I, O> {
     /// # Examples
     ///
     /// ```
-    /// use mainstay_saga::{Draft, Effect, Out, Saga, Step};
+    /// use mainstay_saga::{Draft, Out, Saga, Step};
     /// # struct Shop;
     /// # impl Shop {
     /// #     async fn reserve(&self, _: &str, _: u32) -> Result<u64, std::io::Error> { Ok(1) }
@@ -76,7 +76,7 @@ impl<A, I: Data, O: Data> Saga<A, I, O> {
 
     /// Turns a saga back if it has not passed its pivot so long after its start. Without it, there is no such time.
     ///
-    /// Counted from the start; a saga that is started later counts by the definition of then.
+    /// The moment is written down at the start, so another time here means nothing to sagas that run.
     ///
     /// # Errors
     ///
