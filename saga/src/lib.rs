@@ -19,7 +19,7 @@ pub use self::{
     },
     engine::{
         AskError, CancelAck, Config, Engine, EngineBuilder, EngineError, Handle, Inspection, Operator, Outcome,
-        SignalAck, StartError, Stopped, WaitError,
+        OutcomeFuture, RunError, SagaService, SignalAck, Start, StartError, Stopped, WaitError,
     },
     graph::{BuildError, Graph, Kind, Node, Retry},
     id::{InvalidSagaId, SagaId},

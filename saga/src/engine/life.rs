@@ -5,7 +5,7 @@ use super::{
     outcome::AskError,
     read::fold,
     registry::Next,
-    run::{Rest, Run, Stuck, batch},
+    run::{AT_ONCE, Rest, Run, Stuck, batch},
     seat::{Seat, Stage},
     shared::{Failed, Known, Shared},
     trace,
@@ -16,8 +16,11 @@ use crate::{
     state::{IllegalRecord, State},
 };
 use mainstay_core::BoxError;
-use std::sync::Arc;
-use tokio::sync::OwnedSemaphorePermit;
+use std::{sync::Arc, time::Duration};
+use tokio::{sync::OwnedSemaphorePermit, time::timeout};
+
+/// How long an engine that gives up everything tries to give a saga back.
+const COURTESY: Duration = Duration::from_secs(1);
 
 /// A saga that is to be made.
 pub(crate) struct New<A> {
@@ -68,8 +71,7 @@ impl<A: Send + Sync + 'static> Task<A> {
         let mut begin = Some(begin);
         while let Some(next) = begin.take() {
             let stage = self.once(next, room.take()).await;
-            self.seat.set(stage);
-            begin = self.shared.registry.finish(&self.seat).map(|next| match next {
+            begin = self.shared.registry.finish(&self.seat, stage).map(|next| match next {
                 Next::Asked => Begin::Asked,
                 Next::Claimed(claimed) => Begin::Claimed(claimed),
             });
@@ -155,7 +157,7 @@ impl<A: Send + Sync + 'static> Task<A> {
         self.seat.set(Stage::Running);
         let grant = claimed.grant;
         let Some(known) = self.shared.known(&claimed.saga, claimed.version).cloned() else {
-            return Err(self.leave(grant, Some(self.shared.clock.now())).await);
+            return Err(self.leave(grant, Some(AT_ONCE)).await);
         };
         let stored = match self.shared.persist(&self.seat, |journal| journal.load(grant.id), |_| {}).await {
             Ok(stored) => stored,
@@ -241,8 +243,11 @@ impl<A: Send + Sync + 'static> Task<A> {
     /// The journal did not let the saga go on.
     async fn lost(&self, known: &Known<A>, grant: Grant, failed: Failed) -> Stage {
         match failed {
-            // One try: the engine does not wait.
-            Failed::Killed => drop(self.shared.journal.release(grant, Some(self.shared.clock.now())).await),
+            // A courtesy to other engines, for which nobody waits.
+            Failed::Killed => {
+                let release = self.shared.journal.release(grant, Some(AT_ONCE));
+                drop(timeout(COURTESY, release).await);
+            }
             Failed::Journal(JournalError::Conflict { seq }) => {
                 return self.quarantine(known, seq, "there are records that nobody knows of").await;
             }

@@ -20,6 +20,7 @@ mod run;
 mod seat;
 #[cfg(feature = "serde")]
 mod serde;
+mod service;
 mod shared;
 mod trace;
 
@@ -30,4 +31,5 @@ pub use self::{
     handle::Handle,
     operator::{Inspection, Operator},
     outcome::{AskError, CancelAck, EngineError, Outcome, SignalAck, StartError, WaitError},
+    service::{OutcomeFuture, RunError, SagaService, Start},
 };

@@ -90,20 +90,20 @@ impl Registry {
         Some(seat)
     }
 
-    /// A task is done with its saga, unless there is more to do.
-    pub(crate) fn finish(&self, seat: &Arc<Seat>) -> Option<Next> {
+    /// A task is done with its saga, unless there is more to do. Who hears of the stage finds the saga out of memory.
+    pub(crate) fn finish(&self, seat: &Arc<Seat>, stage: Stage) -> Option<Next> {
         let mut inner = self.lock();
+        let before = seat.put(stage);
         let claimed = seat.take_claimed();
-        if seat.has_asks() {
-            return Some(Next::Asked);
+        let next = if seat.has_asks() { Some(Next::Asked) } else { claimed.map(Next::Claimed) };
+        if next.is_none() {
+            inner.stop(seat.id);
         }
-        if let Some(claimed) = claimed {
-            return Some(Next::Claimed(claimed));
-        }
-        inner.stop(seat.id);
         drop(inner);
+        drop(before);
+        seat.tell();
         self.fewer.notify_waiters();
-        None
+        next
     }
 
     /// A task ends without a word: its wishes are given back.

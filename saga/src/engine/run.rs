@@ -49,6 +49,9 @@ struct Start {
     undo: bool,
 }
 
+/// Before any moment, whatever the clocks of others say.
+pub(crate) const AT_ONCE: Timestamp = Timestamp::from_millis(0);
+
 /// How a saga leaves memory.
 pub(crate) enum Rest {
     Ended(Outcome<Payload>),
@@ -116,6 +119,9 @@ impl<A: Send + Sync + 'static> Run<A> {
     /// Runs the saga until it ends, parks, or only waits.
     pub(crate) async fn go(&mut self) -> Result<Rest, Stuck> {
         loop {
+            if self.shared.is_killed() {
+                return Err(Failed::Killed.into());
+            }
             let now = self.shared.clock.now();
             self.take_ended(now)?;
             self.take_asks();
@@ -136,10 +142,8 @@ impl<A: Send + Sync + 'static> Run<A> {
     }
 
     fn at_end(&self) -> Option<Rest> {
-        if let Some(reason) = self.state.park_reason() {
-            return Some(Rest::Parked(reason.clone()));
-        }
-        self.state.outcome(self.graph()).map(Rest::Ended)
+        let outcome = self.state.outcome(self.graph()).map(Rest::Ended);
+        outcome.or_else(|| self.state.park_reason().cloned().map(Rest::Parked))
     }
 
     /// What is left to another engine, if this one stops and nothing is under way.
@@ -148,7 +152,7 @@ impl<A: Send + Sync + 'static> Run<A> {
             return None;
         }
         let is_due = self.state.plan(self.graph(), now).is_some();
-        Some(Rest::Away(if is_due { Some(now) } else { self.state.next_wake() }))
+        Some(Rest::Away(if is_due { Some(AT_ONCE) } else { self.state.next_wake() }))
     }
 
     /// Folds a record, and keeps it for the next append.

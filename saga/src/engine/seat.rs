@@ -59,9 +59,16 @@ impl Seat {
     }
 
     pub(crate) fn set(&self, stage: Stage) {
-        let old = std::mem::replace(&mut self.lock().stage, stage);
-        // What drops, and who is woken, is foreign: without the lock.
-        drop(old);
+        drop(self.put(stage));
+        self.tell();
+    }
+
+    /// The stage before, which is foreign in part: to be dropped without a lock, and then the change is to be [told](Self::tell).
+    pub(crate) fn put(&self, stage: Stage) -> Stage {
+        std::mem::replace(&mut self.lock().stage, stage)
+    }
+
+    pub(crate) fn tell(&self) {
         self.changed.notify_waiters();
     }
 

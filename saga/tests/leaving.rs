@@ -1,0 +1,169 @@
+//! Room, rest and shutdown: what is in memory, and what leaves it.
+
+mod support;
+
+use mainstay_core::Reason;
+use mainstay_saga::{
+    Config, Draft, Engine, EngineError, Out, Outcome, Saga, StartError, Step, WaitError,
+    journal::{Journal, Memory},
+};
+use std::{sync::Arc, time::Duration};
+use support::{Do, Shop, act, chains, engine, story, undo};
+
+fn patient<'s>(mut s: Draft<'s, Shop>, number: Out<'s, u32>) -> Out<'s, u32> {
+    let a = s.step("a", number, act, undo);
+    s.wait(Step::named("rest").after(a), Duration::from_secs(60));
+    a
+}
+
+fn patients() -> Saga<Shop, u32, u32> {
+    Saga::define("patient", 1, patient).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn start_beyond_the_room_is_refused_and_starts_nothing() {
+    let (shop, journal) = (Shop::new(), Memory::new());
+    let builder = Engine::builder(Arc::clone(&shop), journal).register(&chains());
+    let engine = builder.config(Config::default().name("orders").max_in_memory(2)).start().await.unwrap();
+    shop.plan("a", [Do::Slow, Do::Slow]);
+    let first = engine.start(&chains(), "1", 1).await.unwrap();
+    let second = engine.start(&chains(), "2", 1).await.unwrap();
+    assert_eq!(engine.in_memory(), 2);
+
+    let error = engine.start(&chains(), "3", 1).await.unwrap_err();
+    let StartError::Refused(refused) = error else { panic!("{error:?}") };
+    assert_eq!((refused.reason(), refused.by()), (Reason::BulkheadFull, "orders"));
+
+    first.outcome().await.unwrap();
+    let third = engine.start(&chains(), "3", 1).await.expect("there is room before the end is heard of");
+    assert!(third.is_new());
+    second.outcome().await.unwrap();
+    third.outcome().await.unwrap();
+    assert_eq!(engine.in_memory(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn saga_that_waits_leaves_memory_and_comes_back_in_time() {
+    let (shop, journal) = (Shop::new(), Memory::new());
+    let engine = Engine::builder(Arc::clone(&shop), journal.clone()).register(&patients()).start().await.unwrap();
+    let begin = tokio::time::Instant::now();
+    let handle = engine.start(&patients(), "1", 1).await.unwrap();
+
+    tokio::time::sleep(Duration::from_millis(4_900)).await;
+    assert_eq!(engine.in_memory(), 1);
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(engine.in_memory(), 0);
+
+    assert_eq!(handle.outcome().await.unwrap(), Outcome::Completed(2));
+    let took = begin.elapsed();
+    assert!((60..=61).contains(&took.as_secs()), "late by less than one poll: {took:?}");
+    assert_eq!(shop.calls(), ["a"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn short_wait_is_spent_in_memory() {
+    let (shop, journal) = (Shop::new(), Memory::new());
+    let builder = Engine::builder(Arc::clone(&shop), journal.clone()).register(&patients());
+    let engine = builder.config(Config::default().idle_after(Duration::from_secs(100))).start().await.unwrap();
+    let begin = tokio::time::Instant::now();
+    let handle = engine.start(&patients(), "1", 1).await.unwrap();
+    assert_eq!(handle.outcome().await.unwrap(), Outcome::Completed(2));
+    assert_eq!(begin.elapsed().as_secs(), 60);
+    assert_eq!(journal.find(handle.id()).await.unwrap().unwrap().epoch, 1, "it was never given back");
+}
+
+#[tokio::test(start_paused = true)]
+async fn shutdown_waits_for_what_is_under_way_and_begins_nothing() {
+    let (shop, journal) = (Shop::new(), Memory::new());
+    let first = engine(&shop, journal.clone()).await;
+    shop.plan("b", [Do::Slow]);
+    let handle = first.start(&chains(), "1", 10).await.unwrap();
+    let begin = tokio::time::Instant::now();
+
+    let left = first.shutdown(Duration::from_secs(30)).await;
+    assert!(left.interrupted.is_empty());
+    assert_eq!(begin.elapsed().as_secs(), 1);
+    assert_eq!(shop.calls(), ["a", "b"]);
+    assert_eq!(story(&journal, handle.id()).await.last().unwrap(), "b succeeded");
+    assert!(matches!(handle.outcome().await, Err(WaitError::Stopped)));
+    assert!(matches!(first.start(&chains(), "2", 1).await, Err(StartError::Stopped)));
+
+    // It was given back: the next engine needs no crash to go on.
+    let second = engine(&shop, journal.clone()).await;
+    assert_eq!(second.handle(&chains(), handle.id()).outcome().await.unwrap(), Outcome::Completed(13));
+    assert_eq!(shop.calls(), ["a", "b", "c"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn shutdown_drops_at_its_deadline_what_does_not_end() {
+    let (shop, journal) = (Shop::new(), Memory::new());
+    let first = engine(&shop, journal.clone()).await;
+    shop.plan("b", [Do::Hang]);
+    let handle = first.start(&chains(), "1", 10).await.unwrap();
+    let begin = tokio::time::Instant::now();
+
+    let left = first.shutdown(Duration::from_secs(3)).await;
+    assert_eq!(left.interrupted, [handle.id()]);
+    assert_eq!(begin.elapsed().as_secs(), 3);
+    tokio::task::yield_now().await;
+    assert_eq!(first.in_memory(), 0);
+
+    let second = engine(&shop, journal.clone()).await;
+    assert_eq!(second.handle(&chains(), handle.id()).outcome().await.unwrap(), Outcome::Completed(13));
+    assert_eq!(shop.count("b"), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn last_clone_of_an_engine_takes_it_along() {
+    let (shop, journal) = (Shop::new(), Memory::new());
+    let first = engine(&shop, journal.clone()).await;
+    shop.plan("b", [Do::Slow]);
+    let handle = first.start(&chains(), "1", 10).await.unwrap();
+    let other = first.clone();
+    drop(first);
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    drop(other);
+    assert!(matches!(handle.outcome().await, Err(WaitError::Stopped)));
+    assert_eq!(shop.calls(), ["a", "b"]);
+
+    let second = engine(&shop, journal).await;
+    assert_eq!(second.handle(&chains(), handle.id()).outcome().await.unwrap(), Outcome::Completed(13));
+}
+
+#[tokio::test(start_paused = true)]
+async fn settings_out_of_range_are_refused() {
+    let zero = Config::default().max_in_memory(0);
+    let huge = Config::default().max_in_memory(usize::MAX);
+    let never = Config::default().poll_interval(Duration::ZERO);
+    let always = Config::default().poll_interval(Duration::MAX);
+    let idle = Config::default().idle_after(Duration::MAX);
+    let nameless = Config::default().name("");
+    for config in [zero, huge, never, always, idle, nameless] {
+        let started = Engine::builder((), Memory::new()).config(config).start().await;
+        assert!(matches!(started, Err(EngineError::Config(_))), "{config:?}");
+    }
+}
+
+fn other<'s>(mut s: Draft<'s, Shop>, number: Out<'s, u32>) -> Out<'s, u32> {
+    s.read("other", number, act)
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_graphs_of_one_version_are_refused() {
+    let changed: Saga<Shop, u32, u32> = Saga::define("chain", 1, other).unwrap();
+    let builder = Engine::builder(Shop::new(), Memory::new()).register(&chains()).register(&chains());
+    let error = builder.register(&changed).start().await.unwrap_err();
+    assert!(matches!(error, EngineError::SameVersion { version: 1, .. }), "{error:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn definition_that_was_not_registered_is_not_started() {
+    let shop = Shop::new();
+    let engine = engine(&shop, Memory::new()).await;
+    let error = engine.start(&patients(), "1", 1).await.unwrap_err();
+    assert!(matches!(error, StartError::NotRegistered { .. }), "{error:?}");
+    for key in [String::new(), "k".repeat(257)] {
+        assert!(matches!(engine.start(&chains(), &key, 1).await, Err(StartError::InvalidKey)));
+    }
+    assert!(engine.start(&chains(), &"k".repeat(256), 1).await.is_ok());
+}
