@@ -10,6 +10,8 @@ pub mod journal;
 mod payload;
 mod record;
 pub mod state;
+#[cfg(feature = "testkit")]
+pub mod testkit;
 mod timestamp;
 
 pub use self::{

@@ -78,6 +78,11 @@ impl Graph {
         self.nodes.iter().position(|node| node.kind == Kind::Pivot)
     }
 
+    /// The position of the step whose output is that of the saga; without it, the input is.
+    pub const fn result(&self) -> Option<usize> {
+        self.result
+    }
+
     /// Who cannot do without the output of this step: the names of the steps that read it.
     pub(crate) fn readers(&self, step: usize) -> impl Iterator<Item = &str> {
         self.nodes[step].read_by.iter().map(|&reader| &*self.nodes[reader].name)
@@ -131,6 +136,11 @@ impl Node {
     /// What has to be done before, by position.
     pub fn needed(&self) -> &[usize] {
         &self.needs
+    }
+
+    /// What of it is read, by position.
+    pub fn read(&self) -> &[usize] {
+        &self.reads
     }
 
     /// The step whose output has to be `true` for this one not to be left out.

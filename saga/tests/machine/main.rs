@@ -1,0 +1,7 @@
+//! The machine of one saga: what follows what.
+#![cfg(feature = "testkit")]
+
+mod graphs;
+mod model;
+mod random;
+mod saga;
