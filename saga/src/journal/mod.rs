@@ -1,8 +1,12 @@
 //! Where records are kept.
 
+#[cfg(feature = "redb")]
+mod embedded;
 mod head;
 mod memory;
 
+#[cfg(feature = "redb")]
+pub use embedded::{Embedded, EmbeddedConfig, OpenError};
 pub use memory::Memory;
 
 use crate::{SagaId, Timestamp};
