@@ -1,6 +1,6 @@
 //! Cancel, deadline, signals, timers and operators: what comes from outside, and what is answered.
 
-mod support;
+mod shop;
 
 use mainstay_saga::{
     AskError, CancelAck, Cause, Draft, Effect, Engine, Out, Outcome, ParkReason, Saga, SignalAck, Step, StepCx, UndoCx,
@@ -8,7 +8,7 @@ use mainstay_saga::{
     journal::{Journal, Memory},
 };
 use std::{sync::Arc, time::Duration};
-use support::{Do, Shop, act, chains, engine, orders, story, undo};
+use shop::{Do, Shop, act, chains, engine, orders, story, undo};
 
 const SECOND: Duration = Duration::from_secs(1);
 

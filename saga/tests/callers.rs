@@ -1,6 +1,6 @@
 //! Those who start, wait and ask may go away at any moment: nothing changes.
 
-mod support;
+mod shop;
 
 use futures_util::future::join_all;
 use mainstay_saga::{CancelAck, Outcome, journal::Memory};
@@ -10,7 +10,7 @@ use std::{
     task::Poll,
     time::Duration,
 };
-use support::{Do, Shop, chains, engine, orders};
+use shop::{Do, Shop, chains, engine, orders};
 
 /// Polls a future so often, and drops it.
 async fn dropped_after<F: Future>(polls: usize, future: F) -> Option<F::Output> {

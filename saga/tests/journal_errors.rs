@@ -1,7 +1,7 @@
 //! A journal that fails, loses answers, is full, or gives the saga to somebody else.
 #![cfg(feature = "testkit")]
 
-mod support;
+mod shop;
 
 use mainstay_saga::{
     Outcome, ParkReason, StartError, Timestamp, WaitError,
@@ -9,7 +9,7 @@ use mainstay_saga::{
     testkit::{Fault, FaultyJournal},
 };
 use std::time::Duration;
-use support::{Do, Shop, chains, engine, story};
+use shop::{Do, Shop, chains, engine, story};
 
 #[tokio::test(start_paused = true)]
 async fn failed_append_is_asked_again_and_nothing_starts_meanwhile() {

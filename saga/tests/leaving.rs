@@ -1,6 +1,6 @@
 //! Room, rest and shutdown: what is in memory, and what leaves it.
 
-mod support;
+mod shop;
 
 use mainstay_core::Reason;
 use mainstay_saga::{
@@ -8,7 +8,7 @@ use mainstay_saga::{
     journal::{Journal, Memory},
 };
 use std::{sync::Arc, time::Duration};
-use support::{Do, Shop, act, chains, engine, story, undo};
+use shop::{Do, Shop, act, chains, engine, story, undo};
 
 fn patient<'s>(mut s: Draft<'s, Shop>, number: Out<'s, u32>) -> Out<'s, u32> {
     let a = s.step("a", number, act, undo);

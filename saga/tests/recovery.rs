@@ -1,13 +1,13 @@
 //! What a crash leaves is gone on with, by whoever comes next.
 
-mod support;
+mod shop;
 
 use mainstay_saga::{
     AskError, Config, Draft, Engine, Out, Outcome, ParkReason, Saga, SagaId, Timestamp, WaitError,
     journal::{Batch, Filter, Journal, Memory, Phase},
 };
 use std::{sync::Arc, time::Duration};
-use support::{Do, Shop, chains, engine, orders, story};
+use shop::{Do, Shop, chains, engine, orders, story};
 
 /// Lets an engine die: nothing of it runs any more, and nobody owns its sagas.
 async fn crash(engine: Engine<Shop>, journal: &Memory) {
@@ -85,7 +85,7 @@ async fn saga_whose_definition_is_missing_waits_for_it() {
 }
 
 fn renamed<'s>(mut s: Draft<'s, Shop>, number: Out<'s, u32>) -> Out<'s, u32> {
-    s.read("other", number, support::act)
+    s.read("other", number, shop::act)
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,9 +1,9 @@
 //! Sagas run to their end, forward and backward, each step after its record and each record once.
 
-mod support;
+mod shop;
 
 use mainstay_saga::{Cause, Outcome, ParkReason, WaitError, journal::Memory};
-use support::{Do, Shop, chains, engine, forks, orders, story};
+use shop::{Do, Shop, chains, engine, forks, orders, story};
 
 #[tokio::test(start_paused = true)]
 async fn saga_completes_in_one_more_commit_than_it_has_steps() {

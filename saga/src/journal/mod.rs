@@ -67,7 +67,7 @@ pub trait Journal: Send + Sync + 'static {
     /// Summaries by ascending id, after this one.
     fn list(&self, filter: Filter, after: Option<SagaId>, at_most: usize) -> JournalFuture<'_, Vec<Summary>>;
 
-    /// Forgets sagas that ended before this moment, at most so many, and says how many there were.
+    /// Forgets sagas that ended before this moment, at most so many and the oldest ends first, and says how many there were.
     fn purge(&self, ended_before: Timestamp, at_most: usize) -> JournalFuture<'_, u64>;
 }
 

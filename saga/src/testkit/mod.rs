@@ -1,5 +1,10 @@
-//! What checks a saga of one's own.
+//! What checks journals and sagas of one's own.
 
 mod checker;
+mod faulty;
+pub mod journal;
 
-pub use self::checker::{Violation, check};
+pub use self::{
+    checker::{Violation, check},
+    faulty::{Fault, FaultyJournal},
+};
