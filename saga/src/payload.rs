@@ -12,6 +12,8 @@ use std::sync::Arc;
 )]
 pub trait Data: Serialize + DeserializeOwned + Send + 'static {}
 
+// Otherwise the compiler would speak of serde's traits, once for each, and not in the words above.
+#[diagnostic::do_not_recommend]
 impl<T: Serialize + DeserializeOwned + Send + 'static> Data for T {}
 
 /// The JSON of a value. Cloning it copies a pointer.

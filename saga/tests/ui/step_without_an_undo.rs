@@ -1,0 +1,9 @@
+//! A step with an effect can be taken back.
+
+use mainstay_saga::{Draft, Out};
+
+fn order<'s>(mut s: Draft<'s, ()>, item: Out<'s, u64>) -> Out<'s, u64> {
+    s.step("reserve", item, async |_, item| Ok(item))
+}
+
+fn main() {}
