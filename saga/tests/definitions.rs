@@ -196,10 +196,10 @@ fn kinds_are_what_was_written() {
 #[test]
 fn what_waits_may_wait_for_others() {
     fn body<'s>(mut s: Draft<'s, ()>, n: Out<'s, u32>) -> Out<'s, u32> {
-        let a = read(&mut s, at("a"), n);
-        let b = s.wait(at("b").after(a), Duration::from_secs(1));
-        let c = s.signal::<bool>(at("c").after((a, b)).after(n), None);
-        read(&mut s, at("d").after(c).after(b), a)
+        let look = read(&mut s, at("look"), n);
+        let pause = s.wait(at("pause").after(look), Duration::from_secs(1));
+        let approved = s.signal::<bool>(at("approved").after((look, pause)).after(n), None);
+        read(&mut s, at("again").after(approved).after(pause), look)
     }
     let saga = Saga::define("test", 1, body).unwrap();
     let needs: Vec<_> = saga.graph().nodes().iter().map(|node| node.needed().to_vec()).collect();

@@ -58,7 +58,7 @@ impl<'a> Values<'a> {
     }
 }
 
-impl<'s> Inputs<'s> for () {
+impl Inputs<'_> for () {
     type Value = ();
 
     fn slots(self) -> Slots {

@@ -14,7 +14,7 @@ mod step;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use self::code::{Code, Definition, Running, Table, Undoing, Unreadable};
+pub(crate) use self::code::{Definition, Unreadable};
 pub use self::{
     context::{StepCx, UndoCx},
     draft::{Committed, Draft, When},

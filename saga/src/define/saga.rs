@@ -1,10 +1,6 @@
 //! A checked definition.
 
-use super::{
-    Draft, Out,
-    code::{Definition, Source, Table, Unreadable},
-    list::List,
-};
+use super::{Draft, Out, code::Definition, list::List};
 use crate::{BuildError, Data, Graph};
 use std::{
     fmt::{self, Debug, Formatter},
@@ -85,15 +81,6 @@ impl<A, I: Data, O: Data> Saga<A, I, O> {
         let graph = Graph::clone(&self.definition.graph).with_deadline(deadline)?;
         let definition = Definition { graph: Arc::new(graph), code: self.definition.code };
         Ok(Self { definition, types: PhantomData })
-    }
-
-    /// What a saga has given, of its table.
-    pub(crate) fn result(&self, table: &Table) -> Result<O, Unreadable> {
-        let graph = &self.definition.graph;
-        match graph.result {
-            Some(step) => Source { slot: step + 1, step: Some(Arc::clone(&graph.nodes[step].name)) }.read(table),
-            None => Source { slot: 0, step: None }.read(table),
-        }
     }
 }
 

@@ -30,11 +30,27 @@ pub struct Step<'s> {
     after: Vec<usize>,
     attempts: Option<u32>,
     backoff: Option<Backoff>,
-    attempt_timeout: Option<Option<Duration>>,
+    attempt_timeout: Option<Limit>,
     undo_attempts: Option<u32>,
     undo_backoff: Option<Backoff>,
-    undo_timeout: Option<Option<Duration>>,
+    undo_timeout: Option<Limit>,
     brand: Brand<'s>,
+}
+
+/// How long an attempt may take.
+#[derive(Debug, Clone, Copy)]
+enum Limit {
+    After(Duration),
+    None,
+}
+
+impl Limit {
+    const fn time(self) -> Option<Duration> {
+        match self {
+            Self::After(time) => Some(time),
+            Self::None => None,
+        }
+    }
 }
 
 impl<'s> Step<'s> {
@@ -76,13 +92,13 @@ impl<'s> Step<'s> {
 
     /// How long one attempt may take. What takes longer is dropped, and may have happened.
     pub fn attempt_timeout(mut self, limit: Duration) -> Self {
-        self.attempt_timeout = Some(Some(limit));
+        self.attempt_timeout = Some(Limit::After(limit));
         self
     }
 
     /// Lets an attempt take as long as it likes. While it runs, the saga can neither end nor be undone.
     pub fn no_timeout(mut self) -> Self {
-        self.attempt_timeout = Some(None);
+        self.attempt_timeout = Some(Limit::None);
         self
     }
 
@@ -100,13 +116,13 @@ impl<'s> Step<'s> {
 
     /// How long one attempt of the undo may take. It heeds neither a cancellation nor the deadline of the saga.
     pub fn undo_timeout(mut self, limit: Duration) -> Self {
-        self.undo_timeout = Some(Some(limit));
+        self.undo_timeout = Some(Limit::After(limit));
         self
     }
 
     /// Lets an attempt of the undo take as long as it likes.
     pub fn no_undo_timeout(mut self) -> Self {
-        self.undo_timeout = Some(None);
+        self.undo_timeout = Some(Limit::None);
         self
     }
 
@@ -120,10 +136,10 @@ impl<'s> Step<'s> {
         let mut node = Node::new(self.name, kind).needs(self.after);
         set(&mut node.retry.attempts, self.attempts.map(NonZeroU32::new));
         set(&mut node.retry.backoff, self.backoff);
-        set(&mut node.attempt_timeout, self.attempt_timeout);
+        set(&mut node.attempt_timeout, self.attempt_timeout.map(Limit::time));
         set(&mut node.undo_retry.attempts, self.undo_attempts.map(NonZeroU32::new));
         set(&mut node.undo_retry.backoff, self.undo_backoff);
-        set(&mut node.undo_timeout, self.undo_timeout);
+        set(&mut node.undo_timeout, self.undo_timeout.map(Limit::time));
         Ok(node)
     }
 
