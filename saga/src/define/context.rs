@@ -2,7 +2,7 @@
 
 use crate::SagaId;
 use std::{
-    fmt::{self, Debug, Formatter},
+    fmt::{self, Debug, Formatter, Write},
     sync::{Arc, OnceLock},
 };
 
@@ -12,6 +12,7 @@ use std::{
 ///
 /// ```
 /// use mainstay_saga::{SagaId, StepCx, StepError};
+/// use std::sync::Arc;
 ///
 /// struct Shop {
 ///     opens_at: u32,
@@ -23,7 +24,7 @@ use std::{
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() {
-/// let cx = StepCx::new(Shop { opens_at: 9 }, SagaId::from_u128(0x2a), "greet");
+/// let cx = StepCx::new(Arc::new(Shop { opens_at: 9 }), SagaId::from_u128(0x2a), "greet");
 /// assert_eq!(greet(cx, 10).await.unwrap(), "hello, 0000000000000000000000000000002a-greet-do");
 /// # }
 /// ```
@@ -54,7 +55,12 @@ struct Key(OnceLock<Arc<str>>);
 
 impl Key {
     fn of<A>(&self, attempt: &Attempt<A>, phase: &str) -> &str {
-        self.0.get_or_init(|| format!("{}-{}-{phase}", attempt.saga, attempt.step).into())
+        self.0.get_or_init(|| {
+            // The id has 32 digits; with enough room nothing is moved while the rest is added.
+            let mut key = String::with_capacity(34 + attempt.step.len() + phase.len());
+            let _ = write!(key, "{}-{}-{phase}", attempt.saga, attempt.step);
+            key.into()
+        })
     }
 }
 
@@ -74,8 +80,8 @@ impl<A> Attempt<A> {
 
 impl<A> StepCx<A> {
     /// The first attempt of a step.
-    pub fn new(app: impl Into<Arc<A>>, saga: SagaId, step: impl Into<Arc<str>>) -> Self {
-        Self { attempt: Attempt::first(app.into(), saga, step.into()), maybe_done: false, key: Key::default() }
+    pub fn new(app: Arc<A>, saga: SagaId, step: impl Into<Arc<str>>) -> Self {
+        Self { attempt: Attempt::first(app, saga, step.into()), maybe_done: false, key: Key::default() }
     }
 
     /// The same for a later attempt. `maybe_done`: whether one before may have worked.
@@ -121,8 +127,8 @@ impl<A> StepCx<A> {
 
 impl<A> UndoCx<A> {
     /// The first attempt of an undo.
-    pub fn new(app: impl Into<Arc<A>>, saga: SagaId, step: impl Into<Arc<str>>) -> Self {
-        let attempt = Attempt::first(app.into(), saga, step.into());
+    pub fn new(app: Arc<A>, saga: SagaId, step: impl Into<Arc<str>>) -> Self {
+        let attempt = Attempt::first(app, saga, step.into());
         Self { attempt, key: Key::default(), do_key: Key::default() }
     }
 
