@@ -25,11 +25,10 @@ use tower_service::Service;
 /// # Examples
 ///
 /// ```
-/// use mainstay_core::{Error, Reason, Refused};
-/// use mainstay_saga::{Draft, Out, Participant, Saga};
+/// use mainstay_core::Error;
+/// use mainstay_saga::{Participant, Saga};
 /// use tower::{ServiceBuilder, service_fn};
 ///
-/// # fn main() -> Result<(), mainstay_saga::BuildError> {
 /// let mailer = ServiceBuilder::new().map_err(Error::Inner).service(service_fn(async |_: String| Ok::<_, std::fmt::Error>(())));
 /// let mailer = Participant::new(mailer);
 ///
@@ -37,8 +36,7 @@ use tower_service::Service;
 ///     s.read("mail", name, move |_, name| mailer.call(format!("hello, {name}")))
 /// })?;
 /// # let _ = welcome;
-/// # Ok(())
-/// # }
+/// # Ok::<(), mainstay_saga::BuildError>(())
 /// ```
 #[derive(Debug, Clone, Copy)]
 pub struct Participant<S, C = AnyError> {
