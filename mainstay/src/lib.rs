@@ -23,6 +23,10 @@ pub use mainstay_rate_limit as rate_limit;
 #[cfg_attr(docsrs, doc(cfg(feature = "retry")))]
 pub use mainstay_retry as retry;
 
+#[cfg(feature = "saga")]
+#[cfg_attr(docsrs, doc(cfg(feature = "saga")))]
+pub use mainstay_saga as saga;
+
 #[cfg(feature = "timeout")]
 #[cfg_attr(docsrs, doc(cfg(feature = "timeout")))]
 pub use mainstay_timeout as timeout;

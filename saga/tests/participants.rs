@@ -1,7 +1,7 @@
 //! What a step is told by a tower service.
 
 use futures_util::FutureExt;
-use mainstay_core::{BoxError, Class, Error, Failure, Reason, Refused, TimedOut, Verdict, classify_fn};
+use mainstay_core::{AnyError, BoxError, Class, Error, Failure, Reason, Refused, TimedOut, Verdict, classify_fn};
 use mainstay_saga::{FailedAs, Participant, StepError, UndoError};
 use std::{
     future::{Ready, ready},
@@ -50,7 +50,7 @@ fn a_refusal_in_a_box_is_proof_only_above_a_boundary() {
     let service = service_fn(|(): ()| ready(Err::<(), BoxError>(refusal().into())));
     let anywhere = Participant::new(service);
     assert_eq!(told(anywhere.call(()).now_or_never().unwrap()), (FailedAs::Unknown, Some(WAIT)));
-    let above = anywhere.above_boundary();
+    let above = anywhere.above_boundary().classify(AnyError);
     assert_eq!(told(above.call(()).now_or_never().unwrap()), (FailedAs::NotExecuted, Some(WAIT)));
 
     let failing = service_fn(|(): ()| ready(Err::<(), BoxError>("reset".into())));
