@@ -155,8 +155,11 @@ impl Node {
         self
     }
 
-    /// All that it waits for, sorted and once each.
+    /// All that it waits for, sorted and once each. A node of another graph may have been given: who needed it there counts
+    /// for nothing here.
     fn settle_needs(&mut self) {
+        self.needed_by.clear();
+        self.read_by.clear();
         self.reads.extend(self.condition);
         self.needs.extend(&self.reads);
         for list in [&mut self.needs, &mut self.reads] {

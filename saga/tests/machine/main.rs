@@ -1,7 +1,12 @@
 //! The machine of one saga: what follows what.
 #![cfg(feature = "testkit")]
 
+mod backward;
+mod forward;
 mod graphs;
 mod model;
+mod operator;
 mod random;
+mod refused;
 mod saga;
+mod waits;
