@@ -1,6 +1,7 @@
 //! The shape of a saga, without its code.
 
 mod build;
+mod draw;
 
 pub use self::build::BuildError;
 

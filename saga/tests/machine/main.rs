@@ -2,8 +2,11 @@
 #![cfg(feature = "testkit")]
 
 mod backward;
+mod definitions;
+mod drawings;
 mod forward;
 mod graphs;
+mod invariants;
 mod model;
 mod operator;
 mod random;
