@@ -221,3 +221,19 @@ fn a_part_of_a_saga_is_a_function() {
     });
     assert_eq!(saga.unwrap().graph().nodes().len(), 2);
 }
+
+#[test]
+fn the_graph_on_the_front_page_is_that_of_its_order() {
+    fn order<'s>(mut s: Draft<'s, ()>, request: Out<'s, u32>) -> Out<'s, u32> {
+        let stock = step(&mut s, at("reserve-stock"), request);
+        let paid = step(&mut s, at("charge").after(stock), request);
+        let order = s.step("create-order", (stock, paid), async |_, (n, _)| Ok(n), async |_, _, _| Ok(()));
+        let (mut s, _) = s.pivot("confirm-stock", stock, async |_, n| Ok(n));
+        s.retriable("send-mail", order, async |_, n| Ok(n));
+        order
+    }
+    let saga = Saga::define("order", 1, order).unwrap();
+    let drawn = format!("```mermaid\n{}```", saga.mermaid());
+    assert!(include_str!("../README.md").contains(&drawn), "{drawn}");
+    assert_eq!((saga.mermaid(), saga.dot()), (saga.graph().mermaid(), saga.graph().dot()));
+}

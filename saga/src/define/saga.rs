@@ -95,6 +95,16 @@ impl<A, I, O> Saga<A, I, O> {
         self.graph().fingerprint()
     }
 
+    /// The steps as text in the language of [Mermaid](https://mermaid.js.org), which is drawn where Markdown is.
+    pub fn mermaid(&self) -> String {
+        self.graph().mermaid()
+    }
+
+    /// The steps as text in the language of [Graphviz](https://graphviz.org).
+    pub fn dot(&self) -> String {
+        self.graph().dot()
+    }
+
     pub(crate) const fn definition(&self) -> &Definition<A> {
         &self.definition
     }
