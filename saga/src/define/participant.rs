@@ -49,7 +49,7 @@ pub struct Participant<S, C = AnyError> {
 impl<S> Participant<S> {
     /// A service of which every response is a success.
     ///
-    /// With hyper, axum and reqwest a response of status 500 is one too: see [`http`](Self::http).
+    /// With hyper, axum and reqwest a response of status 500 is one too: that is what `Participant::http` (feature `http`) is for.
     pub const fn new(service: S) -> Self {
         Self { service, classify: AnyError, above_boundary: false, sheds_first: false }
     }
