@@ -107,6 +107,7 @@ pub async fn check<S: Stand>(clause: Clause, stand: &S) -> Result<(), Breach> {
 /// }
 ///
 /// journal_suite!(memory, InMemory);
+/// # let _ = InMemory;
 /// ```
 #[macro_export]
 macro_rules! journal_suite {
