@@ -7,8 +7,8 @@ use mainstay_saga::{
     UndoError, WaitError,
     journal::{Journal, Memory},
 };
-use std::{sync::Arc, time::Duration};
 use shop::{Do, Shop, act, chains, engine, orders, story, undo};
+use std::{sync::Arc, time::Duration};
 
 const SECOND: Duration = Duration::from_secs(1);
 

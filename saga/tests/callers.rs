@@ -4,13 +4,13 @@ mod shop;
 
 use futures_util::future::join_all;
 use mainstay_saga::{CancelAck, Outcome, journal::Memory};
+use shop::{Do, Shop, chains, engine, orders};
 use std::{
     future::poll_fn,
     pin::{Pin, pin},
     task::Poll,
     time::Duration,
 };
-use shop::{Do, Shop, chains, engine, orders};
 
 /// Polls a future so often, and drops it.
 async fn dropped_after<F: Future>(polls: usize, future: F) -> Option<F::Output> {

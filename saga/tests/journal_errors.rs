@@ -8,8 +8,8 @@ use mainstay_saga::{
     journal::{Batch, Journal, JournalError, Memory, Phase},
     testkit::{Fault, FaultyJournal},
 };
-use std::time::Duration;
 use shop::{Do, Shop, chains, engine, story};
+use std::time::Duration;
 
 #[tokio::test(start_paused = true)]
 async fn failed_append_is_asked_again_and_nothing_starts_meanwhile() {

@@ -7,8 +7,8 @@ use mainstay_saga::{
     Config, Draft, Engine, EngineError, Out, Outcome, Saga, StartError, Step, WaitError,
     journal::{Journal, Memory},
 };
-use std::{sync::Arc, time::Duration};
 use shop::{Do, Shop, act, chains, engine, story, undo};
+use std::{sync::Arc, time::Duration};
 
 fn patient<'s>(mut s: Draft<'s, Shop>, number: Out<'s, u32>) -> Out<'s, u32> {
     let a = s.step("a", number, act, undo);

@@ -6,8 +6,8 @@ use mainstay_saga::{
     AskError, Config, Draft, Engine, Out, Outcome, ParkReason, Saga, SagaId, Timestamp, WaitError,
     journal::{Batch, Filter, Journal, Memory, Phase},
 };
-use std::{sync::Arc, time::Duration};
 use shop::{Do, Shop, chains, engine, orders, story};
+use std::{sync::Arc, time::Duration};
 
 /// Lets an engine die: nothing of it runs any more, and nobody owns its sagas.
 async fn crash(engine: Engine<Shop>, journal: &Memory) {

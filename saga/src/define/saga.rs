@@ -105,6 +105,13 @@ impl<A, I, O> Saga<A, I, O> {
         self.graph().dot()
     }
 
+    /// The same saga with other code.
+    #[cfg(feature = "testkit")]
+    pub(crate) fn with_code(&self, code: impl IntoIterator<Item = super::Code<A>>) -> Self {
+        let graph = Arc::clone(&self.definition.graph);
+        Self { definition: Definition { graph, code: code.into_iter().collect() }, types: PhantomData }
+    }
+
     pub(crate) const fn definition(&self) -> &Definition<A> {
         &self.definition
     }

@@ -11,24 +11,26 @@ use std::{
     pin::pin,
     sync::{Arc, Weak},
 };
-use tokio::{sync::OwnedSemaphorePermit, time::timeout};
+use tokio::{sync::OwnedSemaphorePermit, time::sleep};
 
 /// So many sagas are claimed at once.
 const MOST: usize = 256;
 
 /// Claims until the engine stops or is no more.
 pub(crate) async fn dispatch<A: Send + Sync + 'static>(base: Arc<Base>, shared: Weak<Shared<A>>) {
-    loop {
-        let Some(engine) = shared.upgrade() else { return };
+    // A claim that is dropped half way leaves the sagas to others, so a stop need not wait for a journal that does not answer.
+    select(pin!(base.stopped()), pin!(claim_forever(&base, &shared))).await;
+}
+
+async fn claim_forever<A: Send + Sync + 'static>(base: &Base, shared: &Weak<Shared<A>>) {
+    while let Some(engine) = shared.upgrade() {
         match drain(&engine).await {
             Ok(()) => {}
             Err(JournalError::Closed) => return,
             Err(error) => trace::claim_failed(base.config.name, &error),
         }
         drop(engine);
-        if timeout(base.config.poll_interval, base.stopped()).await.is_ok() {
-            return;
-        }
+        sleep(base.config.poll_interval).await;
     }
 }
 

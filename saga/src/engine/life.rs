@@ -20,7 +20,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::{sync::OwnedSemaphorePermit, time::timeout};
 
 /// How long an engine that gives up everything tries to give a saga back.
-const COURTESY: Duration = Duration::from_secs(1);
+const COURTESY: Duration = Duration::from_millis(250);
 
 /// A saga that is to be made.
 pub(crate) struct New<A> {
@@ -228,6 +228,11 @@ impl<A: Send + Sync + 'static> Task<A> {
                 Stage::Parked(reason)
             }
             Ok(Rest::Away(wake_at)) => self.leave(grant, wake_at).await,
+            // A courtesy to other engines, for which nobody waits.
+            Err(Stuck::Killed) => {
+                drop(timeout(COURTESY, self.shared.journal.release(grant, Some(AT_ONCE))).await);
+                Stage::Away
+            }
             Err(Stuck::Failed(failed)) => self.lost(&known, grant, failed).await,
             Err(Stuck::Illegal(illegal)) => self.quarantine(&known, illegal.seq(), illegal.why()).await,
         }
@@ -243,11 +248,8 @@ impl<A: Send + Sync + 'static> Task<A> {
     /// The journal did not let the saga go on.
     async fn lost(&self, known: &Known<A>, grant: Grant, failed: Failed) -> Stage {
         match failed {
-            // A courtesy to other engines, for which nobody waits.
-            Failed::Killed => {
-                let release = self.shared.journal.release(grant, Some(AT_ONCE));
-                drop(timeout(COURTESY, release).await);
-            }
+            // The journal does not answer: the saga is due when this process is known to be gone.
+            Failed::Killed => {}
             Failed::Journal(JournalError::Conflict { seq }) => {
                 return self.quarantine(known, seq, "there are records that nobody knows of").await;
             }

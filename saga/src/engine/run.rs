@@ -62,6 +62,8 @@ pub(crate) enum Rest {
 
 /// Why a run ended without the saga having come to an end or a rest.
 pub(crate) enum Stuck {
+    /// The engine gives up everything, and the journal may still answer.
+    Killed,
     Failed(Failed),
     /// A record that this very version made cannot follow the others.
     Illegal(IllegalRecord),
@@ -71,6 +73,7 @@ impl Stuck {
     /// What those are told who asked something.
     pub(crate) fn tell(&self) -> AskError {
         match self {
+            Self::Killed => AskError::Stopped,
             Self::Failed(failed) => failed.tell(),
             Self::Illegal(illegal) => AskError::Corrupt(illegal.to_string()),
         }
@@ -120,7 +123,7 @@ impl<A: Send + Sync + 'static> Run<A> {
     pub(crate) async fn go(&mut self) -> Result<Rest, Stuck> {
         loop {
             if self.shared.is_killed() {
-                return Err(Failed::Killed.into());
+                return Err(Stuck::Killed);
             }
             let now = self.shared.clock.now();
             self.take_ended(now)?;

@@ -2,9 +2,14 @@
 
 mod checker;
 mod faulty;
+mod hooked;
 pub mod journal;
+mod matrix;
+mod trial;
 
 pub use self::{
     checker::{Violation, check},
     faulty::{Fault, FaultyJournal},
+    matrix::{Tried, crash_matrix, crash_matrix_on, fail_each_step},
+    trial::End,
 };
