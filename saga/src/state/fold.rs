@@ -174,7 +174,6 @@ impl State {
         let step = &mut self.steps[position];
         step.status = status;
         step.is_live = false;
-        step.run.starts = 0;
         self.outputs[position + 1] = output;
         self.done += 1;
         for &next in &graph.nodes[position].needed_by {

@@ -269,6 +269,18 @@ fn a_step_learns_whether_an_attempt_before_may_have_happened() {
     assert!(saga.state.step(0).maybe_done_before());
 }
 
+#[test]
+fn a_read_that_may_have_happened_has_no_effect() {
+    let mut saga = Saga::new(vec![of(Kind::ReadOnly, "x")]);
+    saga.go();
+    assert_eq!(effect(&saga, "x"), None);
+    saga.fails("x", FailedAs::Unknown);
+    saga.at(seconds(1));
+    assert!(!saga.state.step(0).maybe_done_before());
+    saga.crash();
+    assert_eq!(effect(&saga, "x"), None);
+}
+
 // ===== crashes =====
 
 #[test]
