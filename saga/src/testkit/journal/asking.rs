@@ -2,7 +2,7 @@
 
 use super::{
     Stand,
-    work::{Checked, NOW, OrBreach, Work, ensure, later},
+    work::{Checked, NOW, OrBreach, Work, difference, ensure, later},
 };
 use crate::journal::{Batch, Created, Filter, Journal, JournalError, NewSaga, Phase, Summary};
 use std::collections::BTreeSet;
@@ -81,12 +81,8 @@ async fn ensure_listed<J: Journal>(work: &Work<J>, filter: &Filter, page: usize,
             break;
         }
     }
-    ensure!(
-        seen == expected,
-        "by {filter:?} in pages of {page}, {} are listed instead of {}: {seen:?}",
-        seen.len(),
-        expected.len()
-    );
+    let different = difference(&seen, &expected);
+    ensure!(seen == expected, "by {filter:?} in pages of {page}, others are listed: {different}");
     Ok(())
 }
 

@@ -126,7 +126,6 @@ macro_rules! journal_suite {
 pub mod __private {
     use super::{Clause, Stand, check};
 
-    #[expect(clippy::missing_panics_doc, reason = "it is the body of a test")]
     pub fn test<S: Stand>(clause: Clause, stand: &S) {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build();
         if let Err(breach) = runtime.expect("a runtime").block_on(check(clause, stand)) {

@@ -144,6 +144,12 @@ pub(super) fn stored(epoch: u64, from: u64, batch: &Batch) -> Vec<Stored> {
     (from..).zip(&batch.records).map(one).collect()
 }
 
+/// Where two lists begin to differ; whole lists are too long to be read.
+pub(super) fn difference<T: PartialEq>(left: &[T], right: &[T]) -> String {
+    let same = left.iter().zip(right).take_while(|(left, right)| left == right).count();
+    format!("{} instead of {}, different from number {} on", left.len(), right.len(), same + 1)
+}
+
 /// An answer that has to be there.
 pub(super) trait OrBreach<T> {
     fn or_breach(self, what: impl Display) -> Result<T, Breach>;

@@ -2,13 +2,11 @@
 
 use super::{
     Breach, Stand,
-    work::{Checked, OrBreach, Work, ensure, stored},
+    work::{Checked, OrBreach, Work, difference, ensure, stored},
 };
 use crate::journal::{Batch, Created, Grant, Journal, JournalError, NewSaga, Phase};
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
-};
+use futures_util::future::try_join;
+use std::{cell::Cell, sync::Arc};
 
 pub(super) async fn records_are_kept<S: Stand>(stand: &S) -> Checked {
     let work = Work::new(stand.fresh().await);
@@ -33,46 +31,32 @@ pub(super) async fn records_are_kept<S: Stand>(stand: &S) -> Checked {
     Ok(())
 }
 
-/// Where two lists begin to differ; whole lists are too long to be read.
-fn difference<T: PartialEq>(left: &[T], right: &[T]) -> String {
-    let same = left.iter().zip(right).take_while(|(left, right)| left == right).count();
-    format!("{} instead of {}, different from number {} on", left.len(), right.len(), same + 1)
-}
-
 pub(super) async fn batches_are_whole<S: Stand>(stand: &S) -> Checked {
     const BATCHES: usize = 50;
     const LENGTH: usize = 3;
-    let work = Arc::new(Work::new(stand.fresh().await));
+    let work = Work::new(stand.fresh().await);
     let mut grant = work.create(work.new_saga(), work.batch(LENGTH)).await?;
-    let done = Arc::new(AtomicBool::new(false));
-    let reader = tokio::spawn({
-        let (work, done) = (Arc::clone(&work), Arc::clone(&done));
-        async move {
-            // Only tells the reader to stop: nothing else depends on it.
-            while !done.load(Ordering::Relaxed) {
-                let seen = work.load(grant.id).await?.len();
-                ensure!(seen.is_multiple_of(LENGTH), "while batches of {LENGTH} are added, {seen} records are seen");
-                let seq = work.summary(grant.id).await?.seq;
-                ensure!(
-                    seq % LENGTH as u64 == 0,
-                    "while batches of {LENGTH} are added, a summary counts {seq} records"
-                );
-                tokio::task::yield_now().await;
-            }
-            Ok(())
+    let id = grant.id;
+    let is_done = Cell::new(false);
+    let write = async {
+        for _ in 0..BATCHES {
+            grant = work.append(grant, work.batch(LENGTH)).await?;
         }
-    });
-    let mut written = Ok(());
-    for _ in 0..BATCHES {
-        match work.append(grant, work.batch(LENGTH)).await {
-            Ok(next) => grant = next,
-            Err(breach) => written = Err(breach),
+        is_done.set(true);
+        Ok(())
+    };
+    let read = async {
+        while !is_done.get() {
+            let seen = work.load(id).await?.len();
+            ensure!(seen.is_multiple_of(LENGTH), "while batches of {LENGTH} are added, {seen} records are seen");
+            let seq = work.summary(id).await?.seq;
+            ensure!(seq % LENGTH as u64 == 0, "while batches of {LENGTH} are added, a summary counts {seq} records");
+            tokio::task::yield_now().await;
         }
-    }
-    // As above.
-    done.store(true, Ordering::Relaxed);
-    reader.await.map_err(Breach::new)??;
-    written
+        Ok(())
+    };
+    // In one task, so that each has its turn whenever the other one waits.
+    try_join(write, read).await.map(drop)
 }
 
 /// Checks that a refused append has changed nothing.
