@@ -7,6 +7,8 @@ mod owners;
 mod row;
 mod store;
 mod tables;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 pub use self::{config::EmbeddedConfig, error::OpenError};

@@ -9,6 +9,7 @@ use super::{
 use crate::journal::JournalError;
 use redb::{Database, Error, ReadableDatabase};
 use std::{
+    mem,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, PoisonError, RwLock},
 };
@@ -116,7 +117,9 @@ impl Writer {
     }
 
     fn set(&self, store: Store) {
-        *self.store.write().unwrap_or_else(PoisonError::into_inner) = store;
+        let before = mem::replace(&mut *self.store.write().unwrap_or_else(PoisonError::into_inner), store);
+        // A database that has panicked panics again when it is dropped; all that matters has been said by the first time.
+        drop(catch_unwind(AssertUnwindSafe(|| drop(before))));
     }
 
     /// Does all of these in one commit, and answers after it.
