@@ -14,6 +14,8 @@ mod step;
 #[cfg(test)]
 mod tests;
 
+#[cfg(feature = "testkit")]
+pub(crate) use self::code::{Code, Running, Undoing};
 pub(crate) use self::code::{Definition, Unreadable};
 pub use self::{
     context::{StepCx, UndoCx},
