@@ -92,7 +92,7 @@ impl<A: Send + Sync + 'static> Task<A> {
         }
     }
 
-    async fn create(&self, new: New<A>) -> Result<Run<A>, Stage> {
+    async fn create(&self, new: New<A>) -> Result<Box<Run<A>>, Stage> {
         let at = self.shared.clock.now();
         let graph = Arc::clone(&new.known.definition.graph);
         let key = Arc::clone(&new.key);
@@ -116,7 +116,7 @@ impl<A: Send + Sync + 'static> Task<A> {
     }
 
     /// The saga with its first records, folded and not yet kept.
-    fn begin(&self, new: New<A>, at: Timestamp) -> Result<Run<A>, IllegalRecord> {
+    fn begin(&self, new: New<A>, at: Timestamp) -> Result<Box<Run<A>>, IllegalRecord> {
         let graph = Arc::clone(&new.known.definition.graph);
         let grant = Grant { id: self.seat.id, epoch: 0, seq: 0 };
         let mut run = Run::new(&self.shared, &self.seat, new.known, State::new(&graph), grant);
@@ -144,7 +144,7 @@ impl<A: Send + Sync + 'static> Task<A> {
     }
 
     /// Takes the saga that a lost answer had made.
-    async fn adopt(&self) -> Result<Run<A>, Stage> {
+    async fn adopt(&self) -> Result<Box<Run<A>>, Stage> {
         let id = self.seat.id;
         match self.shared.persist(&self.seat, |journal| journal.claim_one(id), |_| {}).await {
             Ok(claimed) => self.own(claimed, false).await,
@@ -153,7 +153,7 @@ impl<A: Send + Sync + 'static> Task<A> {
     }
 
     /// Goes on with a saga that was claimed.
-    async fn own(&self, claimed: Claimed, was_parked: bool) -> Result<Run<A>, Stage> {
+    async fn own(&self, claimed: Claimed, was_parked: bool) -> Result<Box<Run<A>>, Stage> {
         self.seat.set(Stage::Running);
         let grant = claimed.grant;
         let Some(known) = self.shared.known(&claimed.saga, claimed.version).cloned() else {
@@ -175,7 +175,7 @@ impl<A: Send + Sync + 'static> Task<A> {
     }
 
     /// Takes a saga of which something is asked while it is not in memory.
-    async fn fetch(&self) -> Result<Run<A>, Stage> {
+    async fn fetch(&self) -> Result<Box<Run<A>>, Stage> {
         let id = self.seat.id;
         if self.shared.is_stopping() {
             return Err(self.refuse(|| AskError::Stopped));
@@ -212,7 +212,7 @@ impl<A: Send + Sync + 'static> Task<A> {
     }
 
     /// Runs a saga until it ends or rests.
-    async fn run(&self, mut run: Run<A>) -> Stage {
+    async fn run(&self, mut run: Box<Run<A>>) -> Stage {
         let (known, span) = (Arc::clone(&run.known), trace::run(run.graph(), run.grant));
         let gone = span.of(run.go()).await;
         let grant = run.grant;

@@ -99,8 +99,9 @@ impl<A: Send + Sync + 'static> Run<A> {
         known: Arc<Known<A>>,
         state: State,
         grant: Grant,
-    ) -> Self {
-        Self {
+    ) -> Box<Self> {
+        // It is handed on several times, and is large.
+        Box::new(Self {
             shared: Arc::clone(shared),
             seat: Arc::clone(seat),
             known,
@@ -112,7 +113,7 @@ impl<A: Send + Sync + 'static> Run<A> {
             attempts: FuturesUnordered::new(),
             ended: Vec::with_capacity(1),
             park: None,
-        }
+        })
     }
 
     pub(crate) fn graph(&self) -> &Graph {
@@ -132,7 +133,10 @@ impl<A: Send + Sync + 'static> Run<A> {
             if !self.pending.is_empty() {
                 self.append(now).await?;
                 self.committed().await;
-                continue;
+                match self.at_end() {
+                    None => continue,
+                    Some(rest) => return Ok(rest),
+                }
             }
             self.answer();
             if let Some(rest) = self.at_end().or_else(|| self.at_stop(now)) {
