@@ -199,6 +199,15 @@ impl<A: Send + Sync + 'static> Engine<A> {
         self.shared().config
     }
 
+    /// Takes the recorder of metrics that is installed now, for all that is counted from here on.
+    #[cfg(feature = "metrics")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "metrics")))]
+    pub fn rebind_metrics(&self) {
+        for known in &self.shared().known {
+            known.observers.rebind_metrics(&known.definition.graph);
+        }
+    }
+
     pub(crate) fn check<I: Data, O>(&self, saga: &Saga<A, I, O>, key: &str, input: &I) -> Result<New<A>, StartError> {
         let graph = saga.graph();
         let known = self.shared().known(graph.name(), graph.version());

@@ -3,6 +3,7 @@
 use super::{
     ask::Answer,
     attempt::{Attempt, Ended, Ending, Work, caught, unknown},
+    observe::InMemory,
     outcome::{AskError, Outcome},
     seat::Seat,
     shared::{Failed, Known, Shared},
@@ -41,6 +42,7 @@ pub(crate) struct Run<A> {
     pub(super) ended: Vec<Ended>,
     /// What the saga is parked for once nothing is under way.
     pub(super) park: Option<ParkReason>,
+    _in_memory: InMemory,
 }
 
 struct Start {
@@ -100,6 +102,7 @@ impl<A: Send + Sync + 'static> Run<A> {
         state: State,
         grant: Grant,
     ) -> Box<Self> {
+        let in_memory = known.observers.entered();
         // It is handed on several times, and is large.
         Box::new(Self {
             shared: Arc::clone(shared),
@@ -113,6 +116,7 @@ impl<A: Send + Sync + 'static> Run<A> {
             attempts: FuturesUnordered::new(),
             ended: Vec::with_capacity(1),
             park: None,
+            _in_memory: in_memory,
         })
     }
 

@@ -1,14 +1,27 @@
-//! Counters through the `metrics` facade.
+//! Counters and a gauge through the `metrics` facade.
 
 use crate::{FailedAs, Graph, ParkReason, Record};
-use metrics::{Counter, counter};
-use std::sync::{Arc, OnceLock};
+use metrics::{Counter, Gauge, counter, gauge};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+
+/// What is counted of one definition.
+pub(crate) struct Metrics(RwLock<Arc<Counters>>);
+
+/// A saga in memory, counted until it is dropped.
+pub(crate) struct InMemory(Gauge);
+
+impl Drop for InMemory {
+    fn drop(&mut self) {
+        self.0.decrement(1.0);
+    }
+}
 
 /// The counters of one definition. Each is made when it first counts: that finds a recorder which was installed after the engine
 /// was made.
-pub(crate) struct Metrics {
+struct Counters {
     engine: &'static str,
     saga: Arc<str>,
+    in_memory: OnceLock<Gauge>,
     started: OnceLock<Counter>,
     claimed: OnceLock<Counter>,
     fenced: OnceLock<Counter>,
@@ -48,20 +61,62 @@ const OUTCOMES: [(&str, &str); 6] = [
 
 impl Metrics {
     pub(crate) fn new(engine: &'static str, graph: &Graph) -> Self {
-        let step = |name: &str| Step { name: name.into(), attempts: Default::default() };
+        Self(RwLock::new(Arc::new(Counters::new(engine, graph))))
+    }
+
+    pub(crate) fn recorded(&self, record: &Record) {
+        self.counters().recorded(record);
+    }
+
+    pub(crate) fn entered(&self) -> InMemory {
+        let counters = self.counters();
+        let made =
+            || gauge!("mainstay_saga_in_memory", "engine" => counters.engine, "saga" => Arc::clone(&counters.saga));
+        let gauge = counters.in_memory.get_or_init(made).clone();
+        gauge.increment(1.0);
+        InMemory(gauge)
+    }
+
+    pub(crate) fn claimed(&self) {
+        let counters = self.counters();
+        counters.count(&counters.claimed, "mainstay_saga_claimed_total");
+    }
+
+    pub(crate) fn fenced(&self) {
+        let counters = self.counters();
+        counters.count(&counters.fenced, "mainstay_saga_fenced_total");
+    }
+
+    /// Takes the recorder that is installed now.
+    pub(crate) fn rebind(&self, engine: &'static str, graph: &Graph) {
+        let new = Arc::new(Counters::new(engine, graph));
+        let old = std::mem::replace(&mut *self.0.write().unwrap_or_else(PoisonError::into_inner), new);
+        // Without the lock, like all code of the recorder.
+        drop(old);
+    }
+
+    fn counters(&self) -> Arc<Counters> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Counters {
+    fn new(engine: &'static str, graph: &Graph) -> Self {
+        let step = |name: &Arc<str>| Step { name: Arc::clone(name), attempts: Default::default() };
         Self {
             engine,
-            saga: graph.name().into(),
+            saga: Arc::clone(&graph.name),
+            in_memory: OnceLock::new(),
             started: OnceLock::new(),
             claimed: OnceLock::new(),
             fenced: OnceLock::new(),
             ended: Default::default(),
             parked: Default::default(),
-            steps: graph.nodes().iter().map(|node| step(node.name())).collect(),
+            steps: graph.nodes().iter().map(|node| step(&node.name)).collect(),
         }
     }
 
-    pub(crate) fn recorded(&self, record: &Record) {
+    fn recorded(&self, record: &Record) {
         match record {
             Record::Created { .. } => self.count(&self.started, "mainstay_saga_started_total"),
             Record::Completed => self.ended(0),
@@ -74,14 +129,6 @@ impl Metrics {
             Record::UndoFailed { step, .. } => self.attempt(step, 5),
             _ => {}
         }
-    }
-
-    pub(crate) fn claimed(&self) {
-        self.count(&self.claimed, "mainstay_saga_claimed_total");
-    }
-
-    pub(crate) fn fenced(&self) {
-        self.count(&self.fenced, "mainstay_saga_fenced_total");
     }
 
     fn count(&self, place: &OnceLock<Counter>, name: &'static str) {

@@ -6,6 +6,8 @@ mod metrics;
 #[path = "metrics_off.rs"]
 mod metrics;
 
+pub(crate) use metrics::InMemory;
+
 use super::trace;
 use crate::{Graph, ParkReason, Record, SagaId};
 use metrics::Metrics;
@@ -34,6 +36,16 @@ impl Observers {
     /// Tells of a saga that was parked without its state.
     pub(crate) fn parked(&self, id: SagaId, reason: &ParkReason) {
         self.recorded(id, &[Record::Parked { reason: reason.clone() }]);
+    }
+
+    /// Tells of a saga that is in memory, until what is given is dropped.
+    pub(crate) fn entered(&self) -> InMemory {
+        self.metrics.entered()
+    }
+
+    #[cfg(feature = "metrics")]
+    pub(crate) fn rebind_metrics(&self, graph: &Graph) {
+        self.metrics.rebind(self.engine, graph);
     }
 
     /// Tells of a saga that was taken from the journal.

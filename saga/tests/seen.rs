@@ -1,0 +1,152 @@
+//! What is seen of sagas from outside: events, spans and counters, with labels from the definition only.
+#![cfg(all(feature = "tracing", feature = "metrics"))]
+
+mod shop;
+
+use mainstay_saga::{Outcome, journal::Memory};
+use metrics_util::debugging::{DebugValue, DebuggingRecorder};
+use shop::{Do, Shop, chains, engine, orders};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::{Debug, Write as _},
+    sync::{Arc, LazyLock, Mutex},
+};
+use tracing::{
+    Dispatch, Event, Subscriber,
+    field::{Field, Visit},
+    span::{Attributes, Id},
+};
+use tracing_subscriber::{
+    layer::{Context, SubscriberExt},
+    registry,
+    registry::LookupSpan,
+};
+
+/// Keeps events and spans as text.
+#[derive(Clone, Default)]
+struct Capture {
+    events: Arc<Mutex<Vec<String>>>,
+    spans: Arc<Mutex<BTreeSet<String>>>,
+}
+
+struct Text(String);
+
+impl Visit for Text {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        if field.name() != "id" {
+            let name = Some(field.name()).filter(|name| *name != "message");
+            let equals = if name.is_some() { "=" } else { "" };
+            write!(self.0, " {}{equals}{value:?}", name.unwrap_or_default()).unwrap();
+        }
+    }
+}
+
+impl<S: Subscriber + for<'a> LookupSpan<'a>> tracing_subscriber::Layer<S> for Capture {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        let mut text = Text(event.metadata().level().to_string());
+        event.record(&mut text);
+        self.events.lock().unwrap().push(text.0);
+    }
+
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
+        let parent = context.span(id).and_then(|span| span.parent()).map_or("", |parent| parent.name());
+        let mut text = Text(format!("{parent} > {}", attributes.metadata().name()));
+        attributes.record(&mut text);
+        self.spans.lock().unwrap().insert(text.0);
+    }
+}
+
+/// While there is one subscriber only, an event that is first met in a thread without it is switched off for all.
+static ANOTHER: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(registry()));
+
+fn run<F: Future>(future: F) -> F::Output {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    runtime.block_on(future)
+}
+
+async fn story() {
+    let shop = Shop::new();
+    let engine = engine(&shop, Memory::new()).await;
+    shop.plan("b", [Do::NotExecute, Do::LoseAnswer]);
+    shop.plan("c", [Do::Reject]);
+    shop.plan("undo-b", [Do::NotExecute, Do::NeedHelp]);
+    let parked = engine.start(&chains(), "1", 10).await.unwrap();
+    parked.outcome().await.unwrap_err();
+    engine.operator("ada").retry(parked.id(), "the line is free").await.unwrap();
+    assert!(matches!(parked.outcome().await.unwrap(), Outcome::Compensated(_)));
+    let done = engine.start(&orders(), "1", 10).await.unwrap();
+    assert_eq!(done.outcome().await.unwrap(), Outcome::Completed(14));
+}
+
+#[test]
+fn rare_things_are_told_as_sentences() {
+    LazyLock::force(&ANOTHER);
+    let capture = Capture::default();
+    tracing::subscriber::with_default(registry().with(capture.clone()), || run(story()));
+    let events = capture.events.lock().unwrap().clone();
+    let expected = [
+        "DEBUG saga was started engine=\"saga\" saga=\"chain\" key=\"1\"",
+        "DEBUG step failed engine=\"saga\" saga=\"chain\" step=\"b\" outcome=NotExecuted error=\"busy\" will_retry=true",
+        "DEBUG step failed engine=\"saga\" saga=\"chain\" step=\"b\" outcome=Unknown error=\"lost\" will_retry=true",
+        "DEBUG step failed engine=\"saga\" saga=\"chain\" step=\"c\" outcome=Rejected error=\"no\" will_retry=false",
+        "INFO saga was turned back engine=\"saga\" saga=\"chain\" cause=StepFailed { step: \"c\", error: \"no\" }",
+        "WARN undo failed engine=\"saga\" saga=\"chain\" step=\"b\" error=\"busy\" will_retry=true",
+        "WARN undo failed engine=\"saga\" saga=\"chain\" step=\"b\" error=\"help\" will_retry=false",
+        "WARN saga was parked engine=\"saga\" saga=\"chain\" reason=UndoFailed { step: \"b\" }",
+        "INFO saga was resumed engine=\"saga\" saga=\"chain\" by=\"ada\" reason=\"the line is free\"",
+        "INFO saga was compensated engine=\"saga\" saga=\"chain\"",
+        "DEBUG saga was started engine=\"saga\" saga=\"order\" key=\"1\"",
+        "DEBUG saga was completed engine=\"saga\" saga=\"order\"",
+    ];
+    assert_eq!(events, expected);
+    let spans = capture.spans.lock().unwrap().clone();
+    for span in [
+        " > saga.run saga=\"chain\" version=1 epoch=1",
+        " > saga.run saga=\"chain\" version=1 epoch=2",
+        "saga.run > saga.step step=\"b\" attempt=2 phase=\"do\"",
+        "saga.run > saga.step step=\"b\" attempt=3 phase=\"undo\"",
+    ] {
+        assert!(spans.contains(span), "{span}: {spans:#?}");
+    }
+}
+
+#[test]
+fn what_happens_is_counted_by_saga_and_outcome() {
+    let recorder = DebuggingRecorder::new();
+    metrics::with_local_recorder(&recorder, || run(story()));
+    let mut counted = BTreeMap::new();
+    for (key, _, _, value) in recorder.snapshotter().snapshot().into_vec() {
+        let labels: Vec<_> = key.key().labels().map(metrics::Label::value).collect();
+        let value = match value {
+            DebugValue::Counter(value) => value.to_string(),
+            DebugValue::Gauge(value) => value.to_string(),
+            DebugValue::Histogram(values) => format!("{} times", values.len()),
+        };
+        counted.insert(format!("{} {}", key.key().name(), labels.join(" ")), value);
+    }
+    let expected = [
+        ("mainstay_saga_claimed_total saga chain", "1"),
+        ("mainstay_saga_ended_total saga chain compensated", "1"),
+        ("mainstay_saga_ended_total saga order completed", "1"),
+        ("mainstay_saga_in_memory saga chain", "0"),
+        ("mainstay_saga_in_memory saga order", "0"),
+        ("mainstay_saga_parked_total saga chain undo_failed", "1"),
+        ("mainstay_saga_started_total saga chain", "1"),
+        ("mainstay_saga_started_total saga order", "1"),
+        ("mainstay_saga_step_attempts_total saga chain a do succeeded", "1"),
+        ("mainstay_saga_step_attempts_total saga chain a undo succeeded", "1"),
+        ("mainstay_saga_step_attempts_total saga chain b do not_executed", "1"),
+        ("mainstay_saga_step_attempts_total saga chain b do succeeded", "1"),
+        ("mainstay_saga_step_attempts_total saga chain b do unknown", "1"),
+        ("mainstay_saga_step_attempts_total saga chain b undo failed", "2"),
+        ("mainstay_saga_step_attempts_total saga chain b undo succeeded", "1"),
+        ("mainstay_saga_step_attempts_total saga chain c do rejected", "1"),
+        ("mainstay_saga_step_attempts_total saga order charge do succeeded", "1"),
+        ("mainstay_saga_step_attempts_total saga order confirm do succeeded", "1"),
+        ("mainstay_saga_step_attempts_total saga order create do succeeded", "1"),
+        ("mainstay_saga_step_attempts_total saga order mail do succeeded", "1"),
+        ("mainstay_saga_step_attempts_total saga order reserve do succeeded", "1"),
+    ];
+    let expected: BTreeMap<_, _> = expected.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect();
+    assert_eq!(counted, expected);
+}
