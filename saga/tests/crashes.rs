@@ -1,6 +1,10 @@
 //! A process that dies anywhere, and steps that fail anyhow: what stands afterwards is all or nothing.
 #![cfg(feature = "testkit")]
 
+#[cfg(feature = "redb")]
+#[path = "support/directory.rs"]
+#[allow(dead_code, reason = "a part of it is used")]
+mod directory;
 mod shop;
 
 use mainstay_saga::{
@@ -149,4 +153,52 @@ async fn journal_that_forgets_nothing_is_asked_for_each_life() {
     let world = || -> Arc<Shop> { Shop::new() };
     let tried = crash_matrix_on(&chains(), 1, world, fresh, |shop, case, end| all_or_nothing(shop, case, end, 3)).await;
     assert_eq!(tried.completed, tried.runs);
+}
+
+#[cfg(feature = "redb")]
+mod in_a_file {
+    use super::{Draft, Out, Saga, Shop, Step, act, all_or_nothing, crash_matrix_on, directory::Directory, undo};
+    use crate::shop::Do;
+    use mainstay_retry::Backoff;
+    use mainstay_saga::journal::Embedded;
+    use std::{
+        sync::atomic::{AtomicU32, Ordering},
+        time::Duration,
+    };
+
+    /// The order, with waits that a test has time for.
+    fn quick<'s>(mut s: Draft<'s, Shop>, number: Out<'s, u32>) -> Out<'s, u32> {
+        let soon = |name| Step::named(name).backoff(Backoff::constant(Duration::from_millis(1)));
+        let reserved = s.step(soon("reserve"), number, act, undo);
+        let charged = s.step(soon("charge"), reserved, act, undo);
+        let (mut s, confirmed) = s.pivot(soon("confirm"), charged, act);
+        s.retriable(soon("mail"), confirmed, act);
+        confirmed
+    }
+
+    /// In real time, since a thread writes the file.
+    #[tokio::test]
+    async fn order_survives_in_a_file() {
+        let saga: Saga<Shop, u32, u32> = Saga::define("quick", 1, quick).unwrap();
+        for (rejected, all) in [("none", 4), ("charge", 0)] {
+            let directory = Directory::new("crashes");
+            let files = AtomicU32::new(0);
+            let fresh = || {
+                // Only the number matters, and each is given once.
+                let path = directory.file(&format!("{}.redb", files.fetch_add(1, Ordering::Relaxed)));
+                move || Embedded::open(&path).unwrap()
+            };
+            let world = || {
+                let shop = Shop::new();
+                shop.plan(rejected, [Do::Reject; 9]);
+                shop
+            };
+            let tried = crash_matrix_on(&saga, 10, world, fresh, |shop, case, end| {
+                assert_eq!(end.is_completed(), all > 0, "{case}: {end:?}");
+                all_or_nothing(shop, case, end, all);
+            })
+            .await;
+            assert!(tried.runs > 70, "{tried:?}");
+        }
+    }
 }
