@@ -254,8 +254,12 @@ impl error::Error for AskError {
         match self {
             Self::Unwritable(error) | Self::Unreadable(error) => Some(error),
             Self::Journal(error) => Some(error),
-            Self::NotFound | Self::Ended | Self::Illegal(_) | Self::Stopped => None,
-            Self::NotRegistered { .. } | Self::Corrupt(_) => None,
+            Self::NotFound
+            | Self::Ended
+            | Self::Illegal(_)
+            | Self::Stopped
+            | Self::NotRegistered { .. }
+            | Self::Corrupt(_) => None,
         }
     }
 }

@@ -201,10 +201,11 @@ impl<A: Send + Sync + 'static> Run<A> {
     }
 
     fn park_when_idle(&mut self) -> Result<(), IllegalRecord> {
-        if self.attempts.is_empty() && self.ended.is_empty() {
-            if let Some(reason) = self.park.take() {
-                return self.record(Record::Parked { reason });
-            }
+        if self.attempts.is_empty()
+            && self.ended.is_empty()
+            && let Some(reason) = self.park.take()
+        {
+            return self.record(Record::Parked { reason });
         }
         Ok(())
     }
@@ -280,7 +281,7 @@ impl<A: Send + Sync + 'static> Run<A> {
         code.run(cx, table).map(Work::Do)
     }
 
-    fn attempt(&mut self, start: &Start) -> Result<Attempt, Ended> {
+    fn attempt(&self, start: &Start) -> Result<Attempt, Ended> {
         let step = start.step;
         let made = caught(|| self.work(start));
         let ending = match made {
