@@ -57,7 +57,7 @@ fn node(choices: &mut Choices, position: usize, pivot: usize) -> Node {
     if position > 0 && choices.one_in(4) {
         node = node.when(choices.of(position));
     }
-    node.retry(tries(1 + choices.of(3) as u32)).undo_retry(tries(1 + choices.of(2) as u32))
+    node.retry(tries([1, 2, 3][choices.of(3)])).undo_retry(tries([1, 2][choices.of(2)]))
 }
 
 fn kind(choices: &mut Choices, position: usize, pivot: usize) -> Kind {

@@ -237,7 +237,7 @@ impl Model {
             self.has_effect(step)
                 && !self.here.contains(*step)
                 && !self.undo_stuck.contains(*step)
-                && !(self.open_undos.contains(*step) && self.started_too_often(step))
+                && (!self.open_undos.contains(*step) || !self.started_too_often(step))
                 && self.undo_again.get(*step).is_none_or(|at| *at <= now)
                 && self.successors(step).iter().all(|later| self.is_settled(later))
         });
@@ -361,6 +361,33 @@ impl Model {
                 self.cause = Some(cause.clone());
                 self.parked = None;
             }
+            Record::Parked { reason } => {
+                self.parked = Some(reason.clone());
+                match reason {
+                    ParkReason::Unreadable { step, .. } => drop(self.here.remove(&**step)),
+                    _ => self.here.clear(),
+                }
+            }
+            Record::Resumed(_) => self.resumed(),
+            Record::MarkedCompensated { step, by } => {
+                if self.cause.is_none() {
+                    self.vouched = Some(by.clone());
+                    self.doubts.remove(&**step);
+                }
+                self.by_hand(step);
+            }
+            Record::Skipped { step, .. } => {
+                if self.cause.is_none() {
+                    self.skipped_forward.insert(step.to_string());
+                }
+                self.by_hand(step);
+            }
+            _ => self.apply_backward(record),
+        }
+    }
+
+    fn apply_backward(&mut self, record: &Record) {
+        match record {
             Record::UndoStarted { step, attempt } => {
                 let step = step.to_string();
                 if !self.open_undos.contains(&step) {
@@ -383,27 +410,6 @@ impl Model {
                     Some(at) => drop(self.undo_again.insert(step.to_string(), *at)),
                     None => drop(self.undo_stuck.insert(step.to_string())),
                 }
-            }
-            Record::Parked { reason } => {
-                self.parked = Some(reason.clone());
-                match reason {
-                    ParkReason::Unreadable { step, .. } => drop(self.here.remove(&**step)),
-                    _ => self.here.clear(),
-                }
-            }
-            Record::Resumed(_) => self.resumed(),
-            Record::MarkedCompensated { step, by } => {
-                if self.cause.is_none() {
-                    self.vouched = Some(by.clone());
-                    self.doubts.remove(&**step);
-                }
-                self.by_hand(step);
-            }
-            Record::Skipped { step, .. } => {
-                if self.cause.is_none() {
-                    self.skipped_forward.insert(step.to_string());
-                }
-                self.by_hand(step);
             }
             Record::Completed => self.ended = Some(Phase::Completed),
             Record::Compensated => self.ended = Some(Phase::Compensated),
