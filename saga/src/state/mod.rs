@@ -9,6 +9,22 @@
 //! [`State::settle`] makes its record, and it begins again. After a crash the records are applied once more, then
 //! [`State::lose_live`] says that nothing runs any more, and the same plan goes on from there: recovery is no other path.
 //!
+//! # What becomes of a failed step
+//!
+//! An attempt that succeeds is known to have happened. One that ends as unknown, or not at all since the process died, leaves
+//! the step in doubt; doubt goes with success, or with [`RejectedForKey`](crate::FailedAs::RejectedForKey).
+//!
+//! | kind | rejected | attempts spent, nothing in doubt | attempts spent in doubt | when the saga turns |
+//! | --- | --- | --- | --- | --- |
+//! | compensatable | the saga turns | the saga turns | the saga turns | undone if it succeeded or is in doubt |
+//! | read-only | the saga turns | the saga turns | the saga turns | nothing to do |
+//! | pivot | turns; in doubt: stuck | the saga turns | stuck | it does not, unless the pivot certainly did nothing |
+//! | after the pivot | stuck | tried without end | tried without end | it does not |
+//! | signal, timer | not in time: as a rejection | | | its wait ends |
+//! | undo | stuck | stuck | stuck | |
+//!
+//! Once something has stuck, and nothing else runs, can start or waits for a time, the saga parks.
+//!
 //! # Examples
 //!
 //! ```
