@@ -357,6 +357,18 @@ proptest! {
     }
 
     #[test]
+    fn a_saga_goes_on_from_every_prefix_of_its_records(numbers in numbers(), cut in any::<u16>()) {
+        let mut pair = Pair::new(numbers);
+        pair.run();
+        pair.saga.log.truncate(1 + usize::from(cut) % pair.saga.log.len());
+        pair.crash();
+        pair.plan();
+        pair.commit();
+        pair.drain();
+        pair.check_log();
+    }
+
+    #[test]
     fn a_log_that_was_tampered_with_is_refused_or_keeps_the_invariants(
         numbers in numbers(),
         tampering in proptest::collection::vec(any::<u16>(), 1..12),
