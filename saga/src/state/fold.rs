@@ -344,19 +344,10 @@ impl State {
         ensure(is_true, "there is no such reason")?;
         self.phase = Phase::Parked;
         self.parked_for = Some(reason.clone());
-        match reason.step() {
-            // The others may still be running.
-            Some(step) if matches!(reason, ParkReason::Unreadable { .. }) => self.lose(graph, step),
-            _ => self.lose_live(),
+        if let ParkReason::Unreadable { step, .. } = reason {
+            self.steps[find(graph, step)?].is_live = false;
         }
         Ok(())
-    }
-
-    /// The attempt of this step that was started is not running after all.
-    fn lose(&mut self, graph: &Graph, step: &str) {
-        if let Some(position) = graph.position(step) {
-            self.steps[position].is_live = false;
-        }
     }
 
     /// Whether as many records were written as may be in one direction.

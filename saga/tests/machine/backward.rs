@@ -302,6 +302,12 @@ fn without_a_pivot_the_end_is_the_point_of_no_return() {
     saga.ok("a");
     assert_eq!(saga.cancel(), ["turn: cancelled"]);
 
+    let mut saga = Saga::new(vec![step("a")]);
+    saga.go();
+    let ended = saga.state.settle(&saga.graph, 0, Ok(super::saga::json("7")), saga.now, 0);
+    saga.apply(ended);
+    assert_eq!(saga.cancel(), ["turn: cancelled", "undo a 1"], "in the same moment");
+
     let graph = Graph::new("saga", 1, vec![step("a")]).unwrap().with_deadline(Duration::from_secs(1)).unwrap();
     let mut saga = Saga::of(graph);
     saga.go();

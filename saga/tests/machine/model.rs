@@ -363,9 +363,9 @@ impl Model {
             }
             Record::Parked { reason } => {
                 self.parked = Some(reason.clone());
-                match reason {
-                    ParkReason::Unreadable { step, .. } => drop(self.here.remove(&**step)),
-                    _ => self.here.clear(),
+                // Whoever cannot read the input of a step does not run it.
+                if let ParkReason::Unreadable { step, .. } = reason {
+                    self.here.remove(&**step);
                 }
             }
             Record::Resumed(_) => self.resumed(),

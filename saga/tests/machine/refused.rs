@@ -302,6 +302,16 @@ fn a_step_that_is_done_may_not_be_skipped_although_the_saga_is_parked_for_it() {
 }
 
 #[test]
+fn a_step_that_is_being_undone_is_not_settled_by_hand() {
+    let mut saga = Saga::new(vec![step("a"), step("b").needs([0])]);
+    saga.go();
+    saga.ok("a");
+    saga.fails("b", FailedAs::Rejected);
+    assert_eq!(refusal(&saga, &Record::MarkedCompensated { step: "a".into(), by: by() }), "the step is running");
+    assert_eq!(refusal(&saga, &Record::Skipped { step: "a".into(), by: by() }), "the step is running");
+}
+
+#[test]
 fn a_refusal_names_the_record() {
     let mut saga = at_pivot();
     let error = saga.state.apply(&saga.graph, &Record::Completed).unwrap_err();
