@@ -114,7 +114,7 @@ impl<'a> Past<'a> {
         ensure(before.len() + 1 == attempt as usize, "I-10", || {
             format!("attempt {attempt} of {step} is out of order")
         })?;
-        let is_over = self.asked_again_after(|record| is_final_failure(record, step));
+        let is_over = self.unasked_since(|record| is_final_failure(record, step));
         ensure(!is_over, "I-11", || format!("{step} had failed for good"))?;
         ensure(!self.is_step_running(step), "I-2", || format!("{step} starts while it is running"))
     }
@@ -188,7 +188,7 @@ impl<'a> Past<'a> {
         ensure(self.is_to_be_undone(step), "I-11", || format!("nothing of {step} is to be undone"))?;
         let before = self.undo_attempts(step);
         ensure(before.len() + 1 == attempt as usize, "I-10", || format!("undo {attempt} of {step} is out of order"))?;
-        let is_over = self.asked_again_after(
+        let is_over = self.unasked_since(
             |record| matches!(record, Record::UndoFailed { step: of, retry_at: None, .. } if **of == *step),
         );
         ensure(!is_over, "I-11", || format!("the undo of {step} had failed for good"))?;
@@ -269,8 +269,8 @@ impl<'a> Past<'a> {
         })
     }
 
-    /// Whether nobody has resumed the saga since the last such record.
-    fn asked_again_after(self, mut of: impl FnMut(&Record) -> bool) -> bool {
+    /// Whether there was such a record, and nobody has resumed the saga since.
+    fn unasked_since(self, mut of: impl FnMut(&Record) -> bool) -> bool {
         let last = self.records.iter().rposition(|(_, record)| of(record));
         last.is_some_and(|last| !self.records[last..].iter().any(|(_, record)| matches!(record, Record::Resumed(_))))
     }
