@@ -235,7 +235,9 @@ impl Journal for Flawed {
             match self.inner.load(id).await {
                 Err(JournalError::NotFound) if self.has(Flaw::InventsSagas) => Ok(Vec::new()),
                 Ok(mut stored) if self.has(Flaw::CountsFromZero) => {
-                    stored.iter_mut().for_each(|stored| stored.seq -= 1);
+                    for stored in &mut stored {
+                        stored.seq -= 1;
+                    }
                     Ok(stored)
                 }
                 loaded => loaded,

@@ -31,7 +31,7 @@ const KILLS: u32 = 200;
 /// After so many, the file is a new one.
 const KILLS_OF_ONE_FILE: u32 = 10;
 /// How many sagas a child writes at the same time.
-const SAGAS: u64 = 8;
+const SAGAS: usize = 8;
 /// The longest that a child may live, in answers.
 const ANSWERS: u32 = 40;
 /// Tells a child which file it is to write.
@@ -40,20 +40,26 @@ const FILE: &str = "MAINSTAY_SAGA_KILL_FILE";
 const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
 const FOREVER: Timestamp = Timestamp::from_millis(u64::MAX);
 
+/// The random half of an id.
+fn half(id: SagaId) -> u64 {
+    let bytes = id.to_u128().to_le_bytes();
+    u64::from_le_bytes(*bytes.first_chunk().unwrap())
+}
+
 /// The records of a saga are a function of its id, so that whoever reads them knows what they have to be.
 fn record(id: SagaId, seq: u64) -> Vec<u8> {
-    let number = (id.to_u128() as u64 ^ seq).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    number.to_le_bytes().repeat((number >> 58) as usize)
+    let number = (half(id) ^ seq).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    number.to_le_bytes().repeat(usize::from(number.to_le_bytes()[7] / 4))
 }
 
 /// How many records follow this many, in one batch.
 fn length(id: SagaId, seq: u64) -> u64 {
-    1 + (id.to_u128() as u64 ^ seq.wrapping_mul(0x9E37_79B9)) % 4
+    1 + (half(id) ^ seq.wrapping_mul(0x9E37_79B9)) % 4
 }
 
 /// After how many records it ends.
 fn whole(id: SagaId) -> u64 {
-    4 + id.to_u128() as u64 % 40
+    4 + half(id) % 40
 }
 
 fn batch(id: SagaId, seq: u64) -> Batch {
@@ -79,7 +85,7 @@ async fn write(journal: &Embedded, mut grant: Grant) -> Result<(), JournalError>
     while grant.seq < whole(grant.id) {
         grant = journal.append(grant, batch(grant.id, grant.seq)).await?;
         say(grant);
-        if grant.seq % 5 == 0 {
+        if grant.seq.is_multiple_of(5) {
             journal.release(grant, Some(NOW)).await?;
             grant = journal.claim_one(grant.id).await?.grant;
             say(grant);
@@ -91,9 +97,8 @@ async fn write(journal: &Embedded, mut grant: Grant) -> Result<(), JournalError>
 /// Goes on with what there is, and begins what there is not.
 async fn work(journal: &Embedded) -> Result<(), JournalError> {
     loop {
-        let mut grants: Vec<_> =
-            journal.claim(claim(SAGAS as usize)).await?.iter().map(|claimed| claimed.grant).collect();
-        while (grants.len() as u64) < SAGAS {
+        let mut grants: Vec<_> = journal.claim(claim(SAGAS)).await?.iter().map(|claimed| claimed.grant).collect();
+        while grants.len() < SAGAS {
             let id = SagaId::new(NOW);
             let new = NewSaga { id, saga: "order".into(), version: 1, key: id.to_string().into(), at: NOW };
             match journal.create(new, batch(id, 0)).await? {
@@ -234,5 +239,5 @@ async fn what_was_answered_outlives_the_process() {
         check(&file, &answered).await;
     }
     // Children that were killed before they did anything would prove nothing.
-    assert!(answers as u64 > u64::from(kills) * SAGAS / 4, "in {kills} kills there were answers of {answers} sagas");
+    assert!(answers / SAGAS > kills as usize / 4, "in {kills} kills there were answers of {answers} sagas");
 }

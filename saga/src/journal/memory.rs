@@ -14,6 +14,9 @@ use std::{
 /// How many ended sagas are kept, if nothing else is said.
 const ENDED: usize = 1_024;
 
+/// How many records a saga of a few steps has: room is made for them at once.
+const USUAL: usize = 8;
+
 /// A journal in memory: for tests, and for sagas that need not outlive the process.
 ///
 /// It keeps the promises of a journal while the process lives, and nothing afterwards. Clones are the same journal.
@@ -188,7 +191,7 @@ impl Sagas {
         if let Some(other) = self.by_id.get(&new.id) {
             return Err(JournalError::Conflict { seq: other.head.seq });
         }
-        let mut entry = Entry { head: Head::new(new, &batch), records: Vec::new(), owned: true };
+        let mut entry = Entry { head: Head::new(new, &batch), records: Vec::with_capacity(USUAL), owned: true };
         let grant = entry.head.grant(new.id);
         entry.push(batch);
         self.by_key.insert(key, new.id);
@@ -210,7 +213,10 @@ impl Sagas {
     fn append(&mut self, grant: Grant, batch: Batch) -> Result<Grant, JournalError> {
         let id = grant.id;
         let appended = self.change(id, |entry| {
+            let ran = entry.head.phase.is_running();
             let append = entry.head.append(grant, &batch)?;
+            // Who lets it run again is its owner.
+            entry.owned |= entry.head.phase.is_running() && !ran;
             let grant = entry.head.grant(id);
             if append == Append::Write {
                 entry.push(batch);

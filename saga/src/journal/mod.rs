@@ -1,7 +1,7 @@
 //! Where records are kept.
 
 #[cfg(feature = "redb")]
-mod embedded;
+pub(crate) mod embedded;
 mod head;
 mod memory;
 

@@ -13,3 +13,5 @@ pub use self::{
     matrix::{Tried, crash_matrix, crash_matrix_on, fail_each_step},
     trial::End,
 };
+#[cfg(feature = "redb")]
+pub use crate::journal::embedded::RawCommits;

@@ -4,6 +4,8 @@ mod change;
 mod config;
 mod error;
 mod owners;
+#[cfg(feature = "testkit")]
+mod raw;
 mod row;
 mod store;
 mod tables;
@@ -11,6 +13,8 @@ mod tables;
 mod tests;
 mod writer;
 
+#[cfg(feature = "testkit")]
+pub use self::raw::RawCommits;
 pub use self::{config::EmbeddedConfig, error::OpenError};
 
 use self::{

@@ -278,6 +278,8 @@ fn batches() -> impl Strategy<Value = Batch> {
 const ID: SagaId = SagaId::from_u128(1);
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn a_head_is_read_as_it_was_written(head in heads()) {
         prop_assert_eq!(row::head(ID, &row::of_head(&head)).unwrap(), head);
