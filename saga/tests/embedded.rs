@@ -272,7 +272,11 @@ async fn a_saga_whose_head_is_damaged_delays_no_other() {
 #[tokio::test]
 async fn records_that_are_damaged_are_of_their_saga_alone() {
     type Tamper = fn(&mut redb::Table<'_, (u128, u64), &'static [u8]>);
-    let tampers: [(&str, Tamper); 5] = [
+    let tampers: [(&str, Tamper); 6] = [
+        ("a row is moved", |batches| {
+            let row = batches.remove((2, 3)).unwrap().unwrap().value().to_vec();
+            batches.insert((2, 4), &*row).unwrap();
+        }),
         ("a row is gone", |batches| {
             batches.remove((2, 1)).unwrap();
         }),

@@ -2,6 +2,8 @@
 
 #![cfg(feature = "testkit")]
 
+mod support;
+
 use mainstay_saga::{
     SagaId, Timestamp,
     journal::{Batch, Created, Grant, Journal, JournalError, Memory, NewSaga, Phase},
@@ -95,6 +97,21 @@ async fn what_is_under_way_when_the_process_dies_is_not_answered() {
     journal.clone().cut_off();
     assert_pending!(append.poll());
     assert_eq!(records(&journal).await, 1);
+}
+
+#[cfg(feature = "redb")]
+#[tokio::test]
+async fn what_is_done_after_the_process_has_died_is_not_answered() {
+    let directory = support::directory::Directory::new("faulty");
+    let file = mainstay_saga::journal::Embedded::open(directory.file("sagas.redb")).unwrap();
+    let journal = FaultyJournal::new(file);
+    let mut create = spawn(journal.create(new_saga(), batch(1)));
+    assert_pending!(create.poll());
+    journal.cut_off();
+    // The file goes on, and does what it was asked before this.
+    journal.get_ref().purge(NOW, 0).await.unwrap();
+    assert!(journal.get_ref().find(SagaId::from_u128(1)).await.unwrap().is_some());
+    assert_pending!(create.poll());
 }
 
 #[tokio::test]

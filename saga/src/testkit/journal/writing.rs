@@ -95,10 +95,14 @@ pub(super) async fn fenced_owners_add_nothing<S: Stand>(stand: &S) -> Checked {
 pub(super) async fn other_numbers_conflict<S: Stand>(stand: &S) -> Checked {
     let work = Work::new(stand.fresh().await);
     let first = work.start().await?;
-    let second = work.append(first, work.batch(2)).await?;
+    let last = work.batch(2);
+    let second = work.append(first, last.clone()).await?;
     for seq in [0, first.seq, second.seq - 1, second.seq + 1, u64::MAX] {
         ensure_unchanged(&work, second, async || {
-            let appended = work.journal.append(Grant { seq, ..second }, work.batch(3)).await;
+            // A nonce says that an append is repeated only together with the number.
+            let nonce = if seq == first.seq { work.number() } else { last.nonce };
+            let batch = Batch { nonce, ..work.batch(3) };
+            let appended = work.journal.append(Grant { seq, ..second }, batch).await;
             let conflict = matches!(appended, Err(JournalError::Conflict { seq }) if seq == second.seq);
             ensure!(conflict, "an append after record {seq} of {} gives {appended:?}", second.seq);
             Ok(())
