@@ -22,7 +22,7 @@ use std::{
     hint::spin_loop,
     io::{self, BufRead, BufReader, Write},
     path::Path,
-    process::{Command, Stdio},
+    process::{ChildStdout, Command, Stdio},
 };
 use support::directory::Directory;
 
@@ -118,7 +118,8 @@ async fn work(journal: &Embedded) -> Result<(), JournalError> {
 fn child() {
     let Some(file) = env::var_os(FILE) else { return };
     let journal = Embedded::open(file).unwrap();
-    io::stdout().write_all(b"open\n").unwrap();
+    // On a line of its own, after what the test harness has written.
+    io::stdout().write_all(b"\nopen\n").unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
     runtime.block_on(work(&journal)).unwrap();
 }
@@ -126,48 +127,60 @@ fn child() {
 /// What a child has said before it was killed: the last epoch and number of records of each saga.
 type Answers = BTreeMap<SagaId, (u64, u64)>;
 
+/// What is heard of a child.
+struct Listener<'a> {
+    said: BufReader<ChildStdout>,
+    answered: Answers,
+    file: &'a Path,
+    /// Whether this process was told that the file is in use.
+    refused: bool,
+}
+
 /// Runs a child, and kills it after so many answers and a little.
-fn run_and_kill(file: &Path, answers: u32, spins: u32) -> Answers {
+fn run_and_kill(file: &Path, answers: u32, spins: u32) -> Listener<'_> {
     let mut child = Command::new(env::current_exe().unwrap())
         .args(["child", "--exact", "--ignored", "--nocapture", "--test-threads=1"])
         .env(FILE, file)
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let mut said = BufReader::new(child.stdout.take().unwrap());
-    let mut answered = Answers::new();
+    let said = BufReader::new(child.stdout.take().unwrap());
+    let mut listener = Listener { said, answered: Answers::new(), file, refused: false };
     let mut left = answers;
-    while left > 0 && hear(&mut said, &mut answered, file) {
+    while left > 0 && listener.hear() {
         left -= 1;
     }
     (0..spins).for_each(|_| spin_loop());
     child.kill().unwrap();
     // What it said before it died counts.
-    while hear(&mut said, &mut answered, file) {}
+    while listener.hear() {}
     let status = child.wait().unwrap();
     assert!(!status.success() && status.code().is_none(), "the child ended by itself: {status}");
-    answered
+    listener
 }
 
-/// Reads what is said next; `false` if nothing more will be.
-fn hear(said: &mut impl BufRead, answered: &mut Answers, file: &Path) -> bool {
-    let mut line = String::new();
-    said.read_line(&mut line).unwrap();
-    if !line.ends_with('\n') {
-        return false;
-    }
-    if line == "open\n" {
-        // Unless it has been killed by now.
-        if let Err(error) = Embedded::open(file) {
-            assert!(matches!(&error, OpenError::InUse { path } if path == file), "{error}");
+impl Listener<'_> {
+    /// Reads what is said next; `false` if nothing more will be.
+    fn hear(&mut self) -> bool {
+        let mut line = String::new();
+        self.said.read_line(&mut line).unwrap();
+        if !line.ends_with('\n') {
+            return false;
         }
+        if line == "open\n" {
+            // Unless it has been killed by now.
+            if let Err(error) = Embedded::open(self.file) {
+                assert!(matches!(&error, OpenError::InUse { path } if path == self.file), "{error}");
+                self.refused = true;
+            }
+        }
+        if let Some(answer) = line.strip_prefix("answered ") {
+            let words: Vec<_> = answer.split_whitespace().collect();
+            let [id, epoch, seq] = *words else { panic!("{line:?}") };
+            self.answered.insert(id.parse().unwrap(), (epoch.parse().unwrap(), seq.parse().unwrap()));
+        }
+        true
     }
-    if let Some(answer) = line.strip_prefix("answered ") {
-        let words: Vec<_> = answer.split_whitespace().collect();
-        let [id, epoch, seq] = *words else { panic!("{line:?}") };
-        answered.insert(id.parse().unwrap(), (epoch.parse().unwrap(), seq.parse().unwrap()));
-    }
-    true
 }
 
 /// Checks that a saga is what it has to be, and gives back how many records it has.
@@ -227,17 +240,19 @@ async fn what_was_answered_outlives_the_process() {
     let mut random = StdRng::seed_from_u64(seed);
     let directory = Directory::new("kill");
     let mut answered = Answers::new();
-    let mut answers = 0;
+    let (mut answers, mut refused) = (0, 0);
     for kill in 0..kills {
         let file = directory.file(&format!("{}.redb", kill / KILLS_OF_ONE_FILE));
         if kill % KILLS_OF_ONE_FILE == 0 {
             answered.clear();
         }
         let said = run_and_kill(&file, random.random_range(0..ANSWERS), random.random_range(0..1_000_000));
-        answers += said.len();
-        answered.extend(said);
+        answers += said.answered.len();
+        refused += u32::from(said.refused);
+        answered.extend(said.answered);
         check(&file, &answered).await;
     }
+    assert!(refused > kills / 4, "of {kills} children, {refused} had the file for themselves");
     // Children that were killed before they did anything would prove nothing.
     assert!(answers / SAGAS > kills as usize / 4, "in {kills} kills there were answers of {answers} sagas");
 }
