@@ -50,6 +50,7 @@ enum Flaw {
     ListsNewestFirst,
     PurgesNothing,
     PurgesTooMuch,
+    PurgesTheNewest,
     AnswersLate,
 }
 
@@ -75,7 +76,7 @@ const FOUND_BY: [(Clause, &[Flaw]); 23] = [
     (Clause::RestartsLoseNothing, &[Flaw::OwnsForEver, Flaw::EmptyAfterRestart]),
     (Clause::SummariesAreTrue, &[Flaw::StaleSummaries]),
     (Clause::ListsAreWhole, &[Flaw::EachPageIsTheFirst, Flaw::ListsEverything, Flaw::ListsNewestFirst]),
-    (Clause::PurgesForgetTheEnded, &[Flaw::PurgesNothing, Flaw::PurgesTooMuch]),
+    (Clause::PurgesForgetTheEnded, &[Flaw::PurgesNothing, Flaw::PurgesTooMuch, Flaw::PurgesTheNewest]),
     (Clause::DroppedWritesAreWhole, &[Flaw::WritesOneByOne]),
     (Clause::DroppedOwnersOwnNothing, &[Flaw::AnswersLate]),
 ];
@@ -183,6 +184,20 @@ impl Flawed {
             summary.phase = Phase::Forward;
         }
         summary
+    }
+
+    /// Forgets those that ended last: all of them, and those that should be left are made again.
+    async fn purge_newest(&self, ended_before: Timestamp, at_most: usize) -> Result<u64, JournalError> {
+        let mut ended = self.inner.list(Filter::default(), None, usize::MAX).await?;
+        ended.retain(|summary| summary.phase.is_ended() && summary.updated_at < ended_before);
+        ended.sort_by_key(|summary| summary.updated_at);
+        let keep = ended.len().saturating_sub(at_most);
+        self.inner.purge(ended_before, usize::MAX).await?;
+        for Summary { id, saga, version, key, phase, created_at, updated_at, .. } in ended.drain(..keep) {
+            let batch = Batch { records: vec![vec![1]; 4], nonce: 0, phase, at: updated_at };
+            self.inner.create(NewSaga { id, saga, version, key, at: created_at }, batch).await?;
+        }
+        Ok(ended.len() as u64)
     }
 
     async fn append_one_by_one(&self, mut grant: Grant, batch: Batch) -> Result<Grant, JournalError> {
@@ -305,6 +320,8 @@ impl Journal for Flawed {
             match self.flaw {
                 Flaw::PurgesNothing => Ok(1.min(at_most as u64)),
                 Flaw::PurgesTooMuch => self.inner.purge(Timestamp::from_millis(u64::MAX), at_most).await,
+                // As if the times were turned round.
+                Flaw::PurgesTheNewest => self.purge_newest(ended_before, at_most).await,
                 _ => self.inner.purge(ended_before, at_most).await,
             }
         })

@@ -76,7 +76,7 @@ fn asks() -> impl Strategy<Value = Ask> {
         2 => id.clone().prop_map(|id| Ask::ClaimOne { id }),
         4 => (id.clone(), off, proptest::option::of(at.clone()))
             .prop_map(|(id, epoch, wake_at)| Ask::Release { id, epoch, wake_at }),
-        1 => (at, 0..3_usize).prop_map(|(before, at_most)| Ask::Purge { before, at_most }),
+        2 => (at, 0..3_usize).prop_map(|(before, at_most)| Ask::Purge { before, at_most }),
         1 => (vec(select(PHASES.to_vec()), 0..3), any::<bool>(), proptest::option::of(id), 0..5_usize)
             .prop_map(|(phases, refunds, after, at_most)| Ask::List { phases, refunds, after, at_most }),
         1 => Just(Ask::Restart),
@@ -362,7 +362,7 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1_000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn memory_answers_as_the_model(asks in vec(asks(), 1..60)) {

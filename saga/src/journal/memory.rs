@@ -280,8 +280,10 @@ impl Sagas {
     }
 
     fn purge(&mut self, ended_before: Timestamp, at_most: usize) -> u64 {
-        let is_old = |id: &&SagaId| self.by_id.get(id).is_none_or(|entry| entry.head.updated_at < ended_before);
-        let old: BTreeSet<_> = self.ended.iter().filter(is_old).take(at_most).copied().collect();
+        let ended = self.ended.iter().filter_map(|id| Some((self.by_id.get(id)?.head.updated_at, *id)));
+        let mut old: Vec<_> = ended.filter(|(at, _)| *at < ended_before).collect();
+        old.sort_unstable();
+        let old: BTreeSet<_> = old.into_iter().take(at_most).map(|(_, id)| id).collect();
         self.ended.retain(|id| !old.contains(id));
         for id in &old {
             self.forget(*id);

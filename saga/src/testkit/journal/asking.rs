@@ -89,18 +89,21 @@ async fn ensure_listed<J: Journal>(work: &Work<J>, filter: &Filter, page: usize,
 pub(super) async fn purges_forget_the_ended<S: Stand>(stand: &S) -> Checked {
     let work = Work::new(stand.fresh().await);
     let mut ended = Vec::new();
-    for (wait, phase) in (1..).zip(PHASES) {
+    // The last to be written says that it ended first.
+    for (wait, phase) in (1..=6).rev().zip(PHASES) {
         let grant = work.append(work.start().await?, Batch { phase, at: later(wait), ..work.batch(2) }).await?;
         if phase.is_ended() {
-            ended.push(grant.id);
+            ended.insert(0, grant.id);
         }
     }
     let all = work.list(Filter::default(), None, 100).await?;
-    let none = work.journal.purge(later(4), 100).await.or_breach("to purge")?;
+    let none = work.journal.purge(later(1), 100).await.or_breach("to purge")?;
     ensure!(none == 0, "before the first has ended, {none} are forgotten");
     let one = work.journal.purge(later(100), 1).await.or_breach("to purge")?;
     ensure!(one == 1, "who forgets one at most forgets {one}");
-    let rest = work.journal.purge(later(6), 100).await.or_breach("to purge")?;
+    let oldest = work.journal.find(ended[0]).await.or_breach("to find")?;
+    ensure!(oldest.is_none(), "another one is forgotten before the one that ended first");
+    let rest = work.journal.purge(later(3), 100).await.or_breach("to purge")?;
     ensure!(rest == 1, "two have ended before a time, one is forgotten, and then {rest}");
 
     let left: BTreeSet<_> =
