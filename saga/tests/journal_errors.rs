@@ -4,8 +4,11 @@
 mod shop;
 
 use mainstay_saga::{
-    Outcome, ParkReason, StartError, Timestamp, WaitError,
-    journal::{Batch, Journal, JournalError, Memory, Phase},
+    AskError, Outcome, ParkReason, SagaId, StartError, Timestamp, WaitError,
+    journal::{
+        Batch, Claim, Claimed, Created, Filter, Grant, Journal, JournalError, JournalFuture, Memory, NewSaga, Phase,
+        Stored, Summary,
+    },
     testkit::{Fault, FaultyJournal},
 };
 use shop::{Do, Shop, chains, engine, story};
@@ -83,7 +86,7 @@ async fn records_that_nobody_knows_of_park_the_saga() {
 
     // Somebody writes under the engine's own epoch.
     let summary = memory.find(handle.id()).await.unwrap().unwrap();
-    let grant = mainstay_saga::journal::Grant { id: handle.id(), epoch: summary.epoch, seq: summary.seq };
+    let grant = Grant { id: handle.id(), epoch: summary.epoch, seq: summary.seq };
     let batch = Batch { records: vec![b"?".to_vec()], nonce: 1, phase: Phase::Forward, at: Timestamp::from_millis(0) };
     memory.append(grant, batch).await.unwrap();
 
@@ -107,4 +110,77 @@ async fn shutdown_does_not_wait_for_a_journal_that_is_gone() {
     assert_eq!(begin.elapsed().as_secs(), 5);
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert_eq!(engine.in_memory(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn wish_is_answered_after_it_is_kept() {
+    let (shop, memory) = (Shop::new(), Memory::new());
+    let journal = FaultyJournal::new(memory.clone());
+    let engine = engine(&shop, journal.clone()).await;
+    shop.plan("b", [Do::Hang]);
+    let handle = engine.start(&chains(), "1", 10).await.unwrap();
+    tokio::task::yield_now().await;
+    journal.fail(journal.writes() + 1, Fault::DiesBefore);
+
+    let answer = tokio::time::timeout(Duration::from_secs(20), engine.cancel(handle.id(), "enough")).await;
+    assert!(answer.is_err(), "{answer:?}");
+    assert!(!story(&memory, handle.id()).await.contains(&"cancel requested".to_owned()));
+    let waiting = tokio::spawn(async move { engine.cancel(handle.id(), "enough").await.map(|_| engine) });
+    tokio::task::yield_now().await;
+    assert!(!waiting.is_finished());
+}
+
+/// A journal whose appends panic.
+struct Broken(Memory);
+
+impl Journal for Broken {
+    fn create(&self, new: NewSaga, batch: Batch) -> JournalFuture<'_, Created> {
+        self.0.create(new, batch)
+    }
+
+    fn append(&self, _: Grant, _: Batch) -> JournalFuture<'_, Grant> {
+        panic!("on purpose")
+    }
+
+    fn load(&self, id: SagaId) -> JournalFuture<'_, Vec<Stored>> {
+        self.0.load(id)
+    }
+
+    fn claim(&self, claim: Claim) -> JournalFuture<'_, Vec<Claimed>> {
+        self.0.claim(claim)
+    }
+
+    fn claim_one(&self, id: SagaId) -> JournalFuture<'_, Claimed> {
+        self.0.claim_one(id)
+    }
+
+    fn release(&self, grant: Grant, wake_at: Option<Timestamp>) -> JournalFuture<'_, ()> {
+        self.0.release(grant, wake_at)
+    }
+
+    fn find(&self, id: SagaId) -> JournalFuture<'_, Option<Summary>> {
+        self.0.find(id)
+    }
+
+    fn list(&self, filter: Filter, after: Option<SagaId>, at_most: usize) -> JournalFuture<'_, Vec<Summary>> {
+        self.0.list(filter, after, at_most)
+    }
+
+    fn purge(&self, ended_before: Timestamp, at_most: usize) -> JournalFuture<'_, u64> {
+        self.0.purge(ended_before, at_most)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn task_that_panics_leaves_nobody_waiting() {
+    let shop = Shop::new();
+    let engine = engine(&shop, Broken(Memory::new())).await;
+    shop.plan("a", [Do::Slow]);
+    let handle = engine.start(&chains(), "1", 10).await.unwrap();
+    tokio::task::yield_now().await;
+    let error = engine.cancel(handle.id(), "enough").await.unwrap_err();
+    assert!(matches!(error, AskError::Stopped), "{error:?}");
+    assert_eq!(engine.in_memory(), 0);
+    engine.shutdown(Duration::from_secs(1)).await;
+    assert!(matches!(handle.outcome().await, Err(WaitError::Stopped)));
 }

@@ -3,10 +3,10 @@
 mod shop;
 
 use mainstay_saga::{
-    AskError, Config, Draft, Engine, Out, Outcome, ParkReason, Saga, SagaId, Timestamp, WaitError,
+    AskError, Config, Draft, Effect, Engine, Out, Outcome, ParkReason, Saga, SagaId, Timestamp, WaitError,
     journal::{Batch, Filter, Journal, Memory, Phase},
 };
-use shop::{Do, Shop, chains, engine, orders, story};
+use shop::{Do, Shop, act, chains, engine, orders, story, undo};
 use std::{sync::Arc, time::Duration};
 
 /// Lets an engine die: nothing of it runs any more, and nobody owns its sagas.
@@ -85,7 +85,7 @@ async fn saga_whose_definition_is_missing_waits_for_it() {
 }
 
 fn renamed<'s>(mut s: Draft<'s, Shop>, number: Out<'s, u32>) -> Out<'s, u32> {
-    s.read("other", number, shop::act)
+    s.read("other", number, act)
 }
 
 #[tokio::test(start_paused = true)]
@@ -192,4 +192,41 @@ async fn saga_that_is_not_there_has_no_outcome() {
     assert!(matches!(engine.handle(&chains(), id).outcome().await, Err(WaitError::NotFound)));
     assert!(matches!(engine.cancel(id, "enough").await, Err(AskError::NotFound)));
     assert!(matches!(engine.operator("ada").inspect(id).await, Err(AskError::NotFound)));
+}
+
+fn of_numbers<'s>(mut s: Draft<'s, Shop>, number: Out<'s, u32>) -> Out<'s, u32> {
+    let a = s.step("a", number, act, undo);
+    s.step("b", a, act, undo)
+}
+
+fn of_texts<'s>(mut s: Draft<'s, Shop>, number: Out<'s, u32>) -> Out<'s, u32> {
+    let a = s.step("a", number, async |_, _| Ok(String::new()), async |_, _, _: Effect<String>| Ok(()));
+    s.step("b", a, async |_, _: String| Ok(7), async |_, _, _| Ok(()))
+}
+
+#[tokio::test(start_paused = true)]
+async fn value_of_another_type_parks_the_saga_and_is_no_attempt() {
+    let (shop, journal) = (Shop::new(), Memory::new());
+    let numbers: Saga<Shop, u32, u32> = Saga::define("typed", 1, of_numbers).unwrap();
+    let texts: Saga<Shop, u32, u32> = Saga::define("typed", 1, of_texts).unwrap();
+    assert_eq!(numbers.fingerprint(), texts.fingerprint(), "types are not seen");
+    let first = Engine::builder(Arc::clone(&shop), journal.clone()).register(&numbers).start().await.unwrap();
+    shop.plan("b", [Do::NotExecute]);
+    let id = first.start(&numbers, "1", 10).await.unwrap().id();
+    tokio::task::yield_now().await;
+    crash(first, &journal).await;
+
+    let second = Engine::builder(Arc::clone(&shop), journal.clone()).register(&texts).start().await.unwrap();
+    let error = second.handle(&texts, id).outcome().await.unwrap_err();
+    let WaitError::Parked(ParkReason::Unreadable { step, error }) = error else { panic!("{error:?}") };
+    assert_eq!(&*step, "b");
+    assert!(error.contains("\"a\""), "{error}");
+    crash(second, &journal).await;
+
+    let third = Engine::builder(Arc::clone(&shop), journal.clone()).register(&numbers).start().await.unwrap();
+    shop.plan("b", [Do::Reject]);
+    third.operator("ada").retry(id, "the old code is back").await.unwrap();
+    assert!(matches!(third.handle(&numbers, id).outcome().await.unwrap(), Outcome::Compensated(_)));
+    assert_eq!(shop.count("undo-b"), 0, "nobody can have done b");
+    assert_eq!(shop.count("undo-a"), 1);
 }

@@ -2,8 +2,12 @@
 
 mod shop;
 
-use mainstay_saga::{Cause, Outcome, ParkReason, WaitError, journal::Memory};
+use mainstay_saga::{
+    Cause, Draft, Engine, Out, Outcome, ParkReason, Saga, Step, StepCx, StepError, UndoCx, UndoError, WaitError,
+    journal::Memory,
+};
 use shop::{Do, Shop, chains, engine, forks, orders, story};
+use std::sync::{Arc, Mutex};
 
 #[tokio::test(start_paused = true)]
 async fn saga_completes_in_one_more_commit_than_it_has_steps() {
@@ -139,4 +143,88 @@ async fn step_after_the_pivot_is_tried_without_end() {
     let handle = engine.start(&orders(), "1", 10).await.unwrap();
     assert_eq!(handle.outcome().await.unwrap(), Outcome::Completed(14));
     assert_eq!(shop.count("mail"), 51);
+}
+
+/// What attempts are told of themselves.
+#[derive(Default)]
+struct Told(Mutex<Vec<String>>);
+
+fn telling<'s>(mut s: Draft<'s, Told>, fails: Out<'s, u32>) -> Out<'s, ()> {
+    let told = s.step(
+        Step::named("tell").attempts(3),
+        fails,
+        async |cx: StepCx<Told>, fails| {
+            let told = format!("{} {} {}", cx.attempt(), cx.maybe_done(), cx.key().starts_with(&cx.saga().to_string()));
+            cx.app().0.lock().unwrap().push(told);
+            match cx.attempt() {
+                1 => Err(StepError::not_executed("busy")),
+                attempt if attempt <= fails => Err(StepError::unknown("lost")),
+                _ => Ok(7_u32),
+            }
+        },
+        async |cx: UndoCx<Told>, _, effect| {
+            cx.app().0.lock().unwrap().push(format!("undo {} {effect:?}", cx.attempt()));
+            if cx.attempt() == 1 { Err(UndoError::try_again("busy")) } else { Ok(()) }
+        },
+    );
+    s.read(Step::named("no").after(told), (), async |_, ()| Err(StepError::rejected("no")))
+}
+
+#[tokio::test(start_paused = true)]
+async fn attempts_are_told_what_is_known_of_those_before() {
+    let saga = Saga::define("telling", 1, telling).unwrap();
+    for (fails, last) in [(2, "Known(7)"), (3, "Maybe")] {
+        let told = Arc::new(Told::default());
+        let builder = Engine::builder(Arc::clone(&told), Memory::new()).register(&saga);
+        let engine = builder.start().await.unwrap();
+        let handle = engine.start(&saga, "1", fails).await.unwrap();
+        assert!(matches!(handle.outcome().await.unwrap(), Outcome::Compensated(_)));
+        let told = told.0.lock().unwrap().clone();
+        let undo = [format!("undo 1 {last}"), format!("undo 2 {last}")];
+        assert_eq!(told[..3], ["1 false true", "2 false true", "3 true true"]);
+        assert_eq!(told[3..], undo);
+    }
+}
+
+/// Panics whenever it can.
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        panic!("in a destructor");
+    }
+}
+
+fn bombs<'s>(mut s: Draft<'s, ()>, number: Out<'s, u32>) -> Out<'s, u32> {
+    let at_end = s.read("at-end", number, |_, number| {
+        let bomb = Bomb;
+        async move {
+            let _bomb = bomb;
+            Ok::<u32, StepError>(number)
+        }
+    });
+    let at_limit = s.read(Step::named("at-limit").attempts(2), at_end, |cx: StepCx<()>, number| {
+        let bomb = (cx.attempt() == 1).then_some(Bomb);
+        async move {
+            let _bomb = bomb;
+            if cx.attempt() == 1 {
+                std::future::pending::<()>().await;
+            }
+            Ok::<u32, StepError>(number + 1)
+        }
+    });
+    s.read("at-call", at_limit, |cx: StepCx<()>, number| {
+        assert!(cx.attempt() > 1, "before the first await");
+        std::future::ready(Ok::<u32, StepError>(number + 1))
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn panics_in_destructors_and_calls_are_ends_of_attempts() {
+    let saga = Saga::define("bombs", 1, bombs).unwrap();
+    let engine = Engine::builder((), Memory::new()).register(&saga).start().await.unwrap();
+    let handle = engine.start(&saga, "1", 1).await.unwrap();
+    // The first step never ends well: its bomb goes off whenever it has its result.
+    assert!(matches!(handle.outcome().await.unwrap(), Outcome::Compensated(_) | Outcome::Completed(3)));
+    assert_eq!(engine.in_memory(), 0);
 }

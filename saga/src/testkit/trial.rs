@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     Data, Engine, Handle, Outcome, ParkReason, Payload, Record, Saga, SagaId, StartError, WaitError,
-    journal::{Filter, Journal, JournalError},
+    journal::{Filter, Journal, JournalError, Phase},
     testkit::Fault,
 };
 use futures_util::future::{Either, select};
@@ -93,7 +93,7 @@ impl<A: Send + Sync + 'static, I: Data, O: Data> Trial<'_, A, I, O> {
         let end = self.end(&saga, &journal).await;
         let counts = Counts { writes: journal.writes(), calls: hook.calls() };
         drop((journal, hook, saga));
-        self.verify(&*real).await;
+        self.verify(&*real, end.as_ref()).await;
         left_alone(&real).await;
         (end, counts)
     }
@@ -127,9 +127,15 @@ impl<A: Send + Sync + 'static, I: Data, O: Data> Trial<'_, A, I, O> {
     }
 
     /// Checks what is in the journal.
-    async fn verify(&self, journal: &impl Journal) {
+    async fn verify(&self, journal: &impl Journal, end: Option<&End<O>>) {
         let found = journal.list(Filter::default(), None, 10).await.expect("the journal answers");
         assert!(found.len() <= 1, "one key made {} sagas", found.len());
+        let phase = found.first().map(|summary| summary.phase);
+        match end {
+            Some(End::Ended(_)) => assert!(phase.is_some_and(Phase::is_ended), "the end was told before it was kept"),
+            Some(End::Parked(_)) => assert_eq!(phase, Some(Phase::Parked)),
+            None => {}
+        }
         if let Some(summary) = found.first() {
             let records = records(journal, summary.id).await;
             if let Err(violation) = check(self.saga.graph(), &records) {
