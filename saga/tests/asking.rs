@@ -6,6 +6,7 @@ use mainstay_saga::{
     AskError, CancelAck, Cause, Draft, Effect, Engine, Out, Outcome, ParkReason, Saga, SignalAck, Step, StepCx, UndoCx,
     UndoError, WaitError,
     journal::{Journal, Memory},
+    state::Status,
 };
 use shop::{Do, Shop, act, chains, engine, orders, story, undo};
 use std::{sync::Arc, time::Duration};
@@ -147,6 +148,13 @@ async fn operator_settles_what_the_saga_cannot() {
     assert_eq!(engine.in_memory(), 0, "a parked saga leaves memory");
 
     let ada = engine.operator("ada");
+    let inspection = ada.inspect(id).await.unwrap();
+    let state = inspection.state.as_ref().unwrap();
+    assert_eq!(state.step(1).status(), Status::UndoStuck);
+    assert_eq!(state.step(1).error().map(|error| &**error), Some("help"));
+    let graph = inspection.graph.as_ref().unwrap();
+    assert_eq!(inspection.mermaid(), Some(graph.mermaid_of(state)));
+    assert_eq!(inspection.dot(), Some(graph.dot_of(state)));
     let error = ada.skip(id, "nothing", "why not").await.unwrap_err();
     assert!(matches!(error, AskError::Illegal(_)), "{error:?}");
     let error = ada.mark_compensated(id, "c", "why not").await.unwrap_err();

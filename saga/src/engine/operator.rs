@@ -40,6 +40,16 @@ impl Inspection {
     pub fn records(&self) -> impl Iterator<Item = Result<Record, UnreadableRecord>> {
         self.stored.iter().map(|stored| Record::decode(&stored.bytes))
     }
+
+    /// The steps and how each stands, as text in the language of [Mermaid](https://mermaid.js.org); `None` if that is not known.
+    pub fn mermaid(&self) -> Option<String> {
+        Some(self.graph.as_ref()?.mermaid_of(self.state.as_ref().ok()?))
+    }
+
+    /// The same in the language of [Graphviz](https://graphviz.org).
+    pub fn dot(&self) -> Option<String> {
+        Some(self.graph.as_ref()?.dot_of(self.state.as_ref().ok()?))
+    }
 }
 
 impl<A: Send + Sync + 'static> Operator<A> {
