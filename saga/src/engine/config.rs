@@ -30,7 +30,7 @@ use std::time::Duration;
 pub struct Config {
     /// What refusals, logs and metrics call the engine.
     #[cfg_attr(feature = "serde", serde(with = "crate::engine::serde::name"))]
-    pub name: &'static str,
+    pub name: Name,
     /// How many sagas are in memory at once. A start beyond that is refused; those that are due wait in the journal.
     pub max_in_memory: usize,
     /// How often the journal is asked for sagas that are due; a saga that was out of memory is late by up to this.
@@ -40,6 +40,9 @@ pub struct Config {
     #[cfg_attr(feature = "serde", serde(with = "mainstay_core::config::duration"))]
     pub idle_after: Duration,
 }
+
+/// A name by another name: of a field of type `&'static str` serde would believe that it borrows from the file.
+type Name = &'static str;
 
 impl Default for Config {
     fn default() -> Self {
