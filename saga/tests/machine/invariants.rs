@@ -120,6 +120,8 @@ fn i_3_a_step_starts_when_all_that_it_needs_is_done() {
     breaks(flagged(), &["start flag 1", "ok flag false", "start a 1"], "I-3");
     breaks(flagged(), &["start flag 1", "ok flag true", "leave-out a"], "I-3");
     breaks(flagged(), &["leave-out a"], "I-3");
+    let timer = of(Kind::Timer { wait: std::time::Duration::ZERO }, "t").when(0);
+    breaks(vec![of(Kind::ReadOnly, "flag"), timer], &["start flag 1", "ok flag false", "wait t"], "I-3");
     keeps(flagged(), &["start flag 1", "ok flag false", "leave-out a", "completed"]);
 }
 
@@ -136,7 +138,7 @@ fn i_4_a_saga_turns_once_for_a_cause_before_the_first_undo() {
 #[test]
 fn i_5_at_the_end_all_is_done_or_undone() {
     breaks(two(), &["start a 1", "ok a", "completed"], "I-5");
-    breaks(two(), &["cancel", "turn", "completed"], "I-5");
+    breaks(two(), &["start a 1", "ok a", "start b 1", "ok b", "cancel", "turn", "completed"], "I-5");
     breaks(two(), &["start a 1", "ok a", "cancel", "turn", "compensated"], "I-5");
     breaks(two(), &["compensated"], "I-5");
     breaks(two(), &["start a 1", "cancel", "turn", "unknown a", "compensated"], "I-5");
