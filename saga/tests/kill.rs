@@ -4,7 +4,7 @@
 //! looks for all that was said. The next child goes on with the same file. `MAINSTAY_SAGA_KILLS` sets how often, and
 //! `MAINSTAY_SAGA_SEED` repeats the moments of another run, as far as a moment can be repeated.
 
-#![cfg(feature = "redb")]
+#![cfg(all(unix, feature = "redb"))]
 
 mod support;
 
