@@ -14,8 +14,8 @@ use std::{
 /// How many ended sagas are kept, if nothing else is said.
 const ENDED: usize = 1_024;
 
-/// How many records a saga of a few steps has: room is made for them at once.
-const USUAL: usize = 8;
+/// How many batches a saga of a few steps has: room is made for them at once.
+const USUAL: usize = 4;
 
 /// A journal in memory: for tests, and for sagas that need not outlive the process.
 ///
@@ -99,7 +99,7 @@ impl Journal for Memory {
     }
 
     fn load(&self, id: SagaId) -> JournalFuture<'_, Vec<Stored>> {
-        self.answer(move |sagas| Ok(sagas.entry(id)?.records.clone()))
+        self.answer(move |sagas| Ok(sagas.entry(id)?.load()))
     }
 
     fn claim(&self, claim: Claim) -> JournalFuture<'_, Vec<Claimed>> {
@@ -130,7 +130,7 @@ impl Journal for Memory {
 #[derive(Debug, Default)]
 struct Sagas {
     keep: usize,
-    by_id: BTreeMap<SagaId, Entry>,
+    by_id: BTreeMap<SagaId, Box<Entry>>,
     by_key: HashMap<Key, SagaId>,
     /// Those that run and that nobody owns, by when they want to be claimed.
     due: BTreeSet<(Timestamp, SagaId)>,
@@ -144,8 +144,16 @@ type Key = (Arc<str>, Arc<str>);
 #[derive(Debug)]
 struct Entry {
     head: Head,
-    records: Vec<Stored>,
+    batches: Vec<Kept>,
     owned: bool,
+}
+
+/// A batch as it was given: records that were moved in need not be moved again.
+#[derive(Debug)]
+struct Kept {
+    epoch: u64,
+    at: Timestamp,
+    records: Vec<Vec<u8>>,
 }
 
 impl Entry {
@@ -159,15 +167,21 @@ impl Entry {
     }
 
     fn push(&mut self, batch: Batch) {
-        let Head { base, epoch, .. } = self.head;
-        let stored = |(seq, bytes)| Stored { seq, epoch, at: batch.at, bytes };
-        self.records.extend((base + 1..).zip(batch.records).map(stored));
+        self.batches.push(Kept { epoch: self.head.epoch, at: batch.at, records: batch.records });
+    }
+
+    fn load(&self) -> Vec<Stored> {
+        let records = self
+            .batches
+            .iter()
+            .flat_map(|Kept { epoch, at, records }| records.iter().map(|bytes| (*epoch, *at, bytes.clone())));
+        (1..).zip(records).map(|(seq, (epoch, at, bytes))| Stored { seq, epoch, at, bytes }).collect()
     }
 }
 
 impl Sagas {
     fn entry(&self, id: SagaId) -> Result<&Entry, JournalError> {
-        self.by_id.get(&id).ok_or(JournalError::NotFound)
+        self.by_id.get(&id).map(|entry| &**entry).ok_or(JournalError::NotFound)
     }
 
     /// Changes a saga that is there, and where it stands among those that are due.
@@ -191,7 +205,8 @@ impl Sagas {
         if let Some(other) = self.by_id.get(&new.id) {
             return Err(JournalError::Conflict { seq: other.head.seq });
         }
-        let mut entry = Entry { head: Head::new(new, &batch), records: Vec::with_capacity(USUAL), owned: true };
+        let batches = Vec::with_capacity(USUAL);
+        let mut entry = Box::new(Entry { head: Head::new(new, &batch), batches, owned: true });
         let grant = entry.head.grant(new.id);
         entry.push(batch);
         self.by_key.insert(key, new.id);
