@@ -13,7 +13,7 @@ use mainstay_saga::{
     },
 };
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
-use std::{fs, path::Path, sync::Arc};
+use std::{fs, path::Path, sync::Arc, thread};
 use support::directory::Directory;
 use tokio_test::{assert_pending, task::spawn};
 
@@ -70,6 +70,33 @@ async fn a_second_open_is_told_which_file_is_in_use() {
         format!("the journal {} is already open, here or in another process", file.display())
     );
     // The first one is none the worse.
+    create(&journal, 1).await;
+}
+
+#[test]
+fn of_many_who_make_the_file_one_has_it() {
+    const RIVALS: usize = 8;
+    for _ in 0..10 {
+        let directory = Directory::new("rivals");
+        let file = directory.file("sagas.redb");
+        let opened: Vec<_> = thread::scope(|scope| {
+            let rivals: Vec<_> = (0..RIVALS).map(|_| scope.spawn(|| Embedded::open(&file))).collect();
+            rivals.into_iter().map(|rival| rival.join().unwrap()).collect()
+        });
+        let refused = opened.iter().filter(|opened| matches!(opened, Err(OpenError::InUse { .. }))).count();
+        assert_eq!(refused, RIVALS - 1, "{opened:?}");
+        drop(opened);
+        let left: Vec<_> = fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+        assert_eq!(left, [file]);
+    }
+}
+
+#[tokio::test]
+async fn an_empty_file_is_a_journal_without_sagas() {
+    let directory = Directory::new("empty");
+    let file = directory.file("sagas.redb");
+    fs::write(&file, []).unwrap();
+    let journal = Embedded::open(&file).unwrap();
     create(&journal, 1).await;
 }
 

@@ -143,6 +143,7 @@ impl Embedded {
     pub fn open_with(path: impl AsRef<Path>, config: EmbeddedConfig) -> Result<Self, OpenError> {
         config.check()?;
         let path = path.as_ref().to_owned();
+        store::create(&path)?;
         let file = path.clone();
         let opener = move || Database::builder().set_cache_size(config.cache).create(&file);
         Self::start(path, config, Box::new(opener))

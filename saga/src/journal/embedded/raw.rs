@@ -48,6 +48,7 @@ impl RawCommits {
     /// As [`Embedded::open`](super::Embedded::open).
     pub fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
         let path = path.as_ref().to_owned();
+        store::create(&path)?;
         let cache = EmbeddedConfig::default().cache;
         let file = path.clone();
         let opener: store::Opener = Box::new(move || Database::builder().set_cache_size(cache).create(&file));

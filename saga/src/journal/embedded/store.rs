@@ -5,7 +5,11 @@ use super::{
     tables::{self, Tables},
 };
 use redb::{Database, DatabaseError, Error, ReadableDatabase, TableError, TableHandle};
-use std::{fs::File, io, path::Path};
+use std::{
+    fs::{self, File},
+    io,
+    path::Path,
+};
 
 /// The file, as far as it can be used.
 #[derive(Debug)]
@@ -20,20 +24,45 @@ pub(super) enum Store {
 /// Opens the file, again if it was closed for want of room.
 pub(super) type Opener = Box<dyn Fn() -> Result<Database, DatabaseError> + Send>;
 
-/// Opens a file for the first time, and makes it a journal if it is new.
+/// Makes a file that is an empty journal, if there is none.
+///
+/// A database that is killed while it makes its file leaves one that is none. So it is made under another name, and has its own
+/// when it is complete. One that was killed leaves a file behind that ends in `.new`, and that nobody looks at.
+pub(super) fn create(path: &Path) -> Result<(), OpenError> {
+    if path.exists() {
+        return Ok(());
+    }
+    let mut new = path.as_os_str().to_owned();
+    new.push(format!(".{:016x}.new", rand::random::<u64>()));
+    let made = create_as(Path::new(&new), path);
+    // If it is not there, it was not made.
+    drop(fs::remove_file(&new));
+    made
+}
+
+fn create_as(new: &Path, path: &Path) -> Result<(), OpenError> {
+    let database = Database::create(new).map_err(|error| explain(path, error))?;
+    prepare(&database).map_err(|unfit| unfit.explain(path))?;
+    drop(database);
+    publish(new, path).and_then(|()| sync_directory(path)).map_err(|error| failed(path, error))
+}
+
+/// Gives a file another name, if that is free. Whoever comes second uses the file of the first.
+fn publish(new: &Path, path: &Path) -> io::Result<()> {
+    match fs::hard_link(new, path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        // Where a file has one name only, two processes that make it in the same moment are not told apart.
+        Err(_) => fs::rename(new, path),
+        Ok(()) => Ok(()),
+    }
+}
+
+/// Opens a file for the first time, and makes it a journal if it is empty.
 ///
 /// Gives back how many commits there were.
 pub(super) fn open(path: &Path, opener: &Opener) -> Result<(Database, u64), OpenError> {
-    let is_new = !path.exists();
     let database = opener().map_err(|error| explain(path, error))?;
-    let commits = prepare(&database).map_err(|unfit| match unfit {
-        Unfit::Other => OpenError::NotAJournal { path: path.into() },
-        Unfit::Format(found) => OpenError::Format { path: path.into(), found },
-        Unfit::Failed(error) => failed(path, error),
-    })?;
-    if is_new {
-        sync_directory(path).map_err(|error| failed(path, error))?;
-    }
+    let commits = prepare(&database).map_err(|unfit| unfit.explain(path))?;
     Ok((database, commits))
 }
 
@@ -54,6 +83,16 @@ enum Unfit {
     Other,
     Format(u64),
     Failed(Error),
+}
+
+impl Unfit {
+    fn explain(self, path: &Path) -> OpenError {
+        match self {
+            Self::Other => OpenError::NotAJournal { path: path.into() },
+            Self::Format(found) => OpenError::Format { path: path.into(), found },
+            Self::Failed(error) => failed(path, error),
+        }
+    }
 }
 
 impl<E: Into<Error>> From<E> for Unfit {
