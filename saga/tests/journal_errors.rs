@@ -4,14 +4,11 @@
 mod shop;
 
 use mainstay_saga::{
-    AskError, Outcome, ParkReason, SagaId, StartError, Timestamp, WaitError,
-    journal::{
-        Batch, Claim, Claimed, Created, Filter, Grant, Journal, JournalError, JournalFuture, Memory, NewSaga, Phase,
-        Stored, Summary,
-    },
+    AskError, Outcome, ParkReason, StartError, Timestamp, WaitError,
+    journal::{Batch, Grant, Journal, JournalError, Memory, Phase},
     testkit::{Fault, FaultyJournal},
 };
-use shop::{Do, Shop, chains, engine, story};
+use shop::{Do, Shop, chains, engine, odd::Odd, story};
 use std::time::Duration;
 
 #[tokio::test(start_paused = true)]
@@ -130,51 +127,10 @@ async fn wish_is_answered_after_it_is_kept() {
     assert!(!waiting.is_finished());
 }
 
-/// A journal whose appends panic.
-struct Broken(Memory);
-
-impl Journal for Broken {
-    fn create(&self, new: NewSaga, batch: Batch) -> JournalFuture<'_, Created> {
-        self.0.create(new, batch)
-    }
-
-    fn append(&self, _: Grant, _: Batch) -> JournalFuture<'_, Grant> {
-        panic!("on purpose")
-    }
-
-    fn load(&self, id: SagaId) -> JournalFuture<'_, Vec<Stored>> {
-        self.0.load(id)
-    }
-
-    fn claim(&self, claim: Claim) -> JournalFuture<'_, Vec<Claimed>> {
-        self.0.claim(claim)
-    }
-
-    fn claim_one(&self, id: SagaId) -> JournalFuture<'_, Claimed> {
-        self.0.claim_one(id)
-    }
-
-    fn release(&self, grant: Grant, wake_at: Option<Timestamp>) -> JournalFuture<'_, ()> {
-        self.0.release(grant, wake_at)
-    }
-
-    fn find(&self, id: SagaId) -> JournalFuture<'_, Option<Summary>> {
-        self.0.find(id)
-    }
-
-    fn list(&self, filter: Filter, after: Option<SagaId>, at_most: usize) -> JournalFuture<'_, Vec<Summary>> {
-        self.0.list(filter, after, at_most)
-    }
-
-    fn purge(&self, ended_before: Timestamp, at_most: usize) -> JournalFuture<'_, u64> {
-        self.0.purge(ended_before, at_most)
-    }
-}
-
 #[tokio::test(start_paused = true)]
 async fn task_that_panics_leaves_nobody_waiting() {
     let shop = Shop::new();
-    let engine = engine(&shop, Broken(Memory::new())).await;
+    let engine = engine(&shop, Odd { appends_panic: true, ..Odd::default() }).await;
     shop.plan("a", [Do::Slow]);
     let handle = engine.start(&chains(), "1", 10).await.unwrap();
     tokio::task::yield_now().await;

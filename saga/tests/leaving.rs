@@ -7,7 +7,7 @@ use mainstay_saga::{
     Config, Draft, Engine, EngineError, Out, Outcome, Saga, StartError, Step, WaitError,
     journal::{Journal, Memory},
 };
-use shop::{Do, Shop, act, chains, engine, story, undo};
+use shop::{Do, Shop, act, chains, engine, odd::Odd, story, undo};
 use std::{sync::Arc, time::Duration};
 
 fn patient<'s>(mut s: Draft<'s, Shop>, number: Out<'s, u32>) -> Out<'s, u32> {
@@ -166,4 +166,18 @@ async fn definition_that_was_not_registered_is_not_started() {
         assert!(matches!(engine.start(&chains(), &key, 1).await, Err(StartError::InvalidKey)));
     }
     assert!(engine.start(&chains(), &"k".repeat(256), 1).await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn claim_of_a_saga_that_is_about_to_leave_waits_for_its_task() {
+    let shop = Shop::new();
+    let journal = Odd { release_takes: Duration::from_secs(65), ..Odd::default() };
+    let builder = Engine::builder(Arc::clone(&shop), journal).register(&patients());
+    let engine = builder.config(Config::default().idle_after(Duration::ZERO)).start().await.unwrap();
+    let handle = engine.start(&patients(), "1", 1).await.unwrap();
+    let begin = tokio::time::Instant::now();
+    // It is due after 60 s, and its task still waits for the answer of the journal.
+    assert_eq!(handle.outcome().await.unwrap(), Outcome::Completed(2));
+    assert_eq!(begin.elapsed().as_secs(), 65);
+    assert_eq!(engine.in_memory(), 0);
 }

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test uses a part of it")]
 
+pub(crate) mod odd;
+
 use mainstay_saga::{
     Draft, Effect, Engine, Out, Record, Saga, SagaId, Step, StepCx, StepError, UndoCx, UndoError,
     journal::{Journal, Memory},

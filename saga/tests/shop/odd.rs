@@ -1,0 +1,62 @@
+//! A journal in memory that is odd in one way or another.
+
+use mainstay_saga::{
+    SagaId, Timestamp,
+    journal::{
+        Batch, Claim, Claimed, Created, Filter, Grant, Journal, JournalFuture, Memory, NewSaga, Stored, Summary,
+    },
+};
+use std::time::Duration;
+use tokio::time::sleep;
+
+/// What it is told to be.
+#[derive(Default)]
+pub(crate) struct Odd {
+    pub(crate) inner: Memory,
+    pub(crate) appends_panic: bool,
+    /// A saga is given back at once, and the answer comes later.
+    pub(crate) release_takes: Duration,
+}
+
+impl Journal for Odd {
+    fn create(&self, new: NewSaga, batch: Batch) -> JournalFuture<'_, Created> {
+        self.inner.create(new, batch)
+    }
+
+    fn append(&self, grant: Grant, batch: Batch) -> JournalFuture<'_, Grant> {
+        assert!(!self.appends_panic, "on purpose");
+        self.inner.append(grant, batch)
+    }
+
+    fn load(&self, id: SagaId) -> JournalFuture<'_, Vec<Stored>> {
+        self.inner.load(id)
+    }
+
+    fn claim(&self, claim: Claim) -> JournalFuture<'_, Vec<Claimed>> {
+        self.inner.claim(claim)
+    }
+
+    fn claim_one(&self, id: SagaId) -> JournalFuture<'_, Claimed> {
+        self.inner.claim_one(id)
+    }
+
+    fn release(&self, grant: Grant, wake_at: Option<Timestamp>) -> JournalFuture<'_, ()> {
+        Box::pin(async move {
+            self.inner.release(grant, wake_at).await?;
+            sleep(self.release_takes).await;
+            Ok(())
+        })
+    }
+
+    fn find(&self, id: SagaId) -> JournalFuture<'_, Option<Summary>> {
+        self.inner.find(id)
+    }
+
+    fn list(&self, filter: Filter, after: Option<SagaId>, at_most: usize) -> JournalFuture<'_, Vec<Summary>> {
+        self.inner.list(filter, after, at_most)
+    }
+
+    fn purge(&self, ended_before: Timestamp, at_most: usize) -> JournalFuture<'_, u64> {
+        self.inner.purge(ended_before, at_most)
+    }
+}
