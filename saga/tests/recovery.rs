@@ -3,7 +3,8 @@
 mod shop;
 
 use mainstay_saga::{
-    AskError, Config, Draft, Effect, Engine, Out, Outcome, ParkReason, Saga, SagaId, Timestamp, WaitError,
+    AskError, Config, Draft, Effect, Engine, Out, Outcome, ParkReason, Saga, SagaId, SignalAck, Step, Timestamp,
+    WaitError,
     journal::{Batch, Filter, Journal, Memory, Phase},
 };
 use shop::{Do, Shop, act, chains, engine, orders, story, undo};
@@ -229,4 +230,31 @@ async fn value_of_another_type_parks_the_saga_and_is_no_attempt() {
     assert!(matches!(third.handle(&numbers, id).outcome().await.unwrap(), Outcome::Compensated(_)));
     assert_eq!(shop.count("undo-b"), 0, "nobody can have done b");
     assert_eq!(shop.count("undo-a"), 1);
+}
+
+fn acknowledged<'s>(s: Draft<'s, Shop>, number: Out<'s, u32>) -> Out<'s, u32> {
+    let (mut s, done) = s.pivot("pay", number, act);
+    s.retriable("mail", done, act);
+    s.signal::<bool>(Step::named("receipt").after(done), None);
+    done
+}
+
+#[tokio::test(start_paused = true)]
+async fn parked_saga_that_was_sent_something_still_says_why() {
+    let (shop, journal) = (Shop::new(), Memory::new());
+    let saga: Saga<Shop, u32, u32> = Saga::define("acknowledged", 1, acknowledged).unwrap();
+    let first = Engine::builder(Arc::clone(&shop), journal.clone()).register(&saga).start().await.unwrap();
+    shop.plan("mail", [Do::Reject]);
+    let handle = first.start(&saga, "1", 10).await.unwrap();
+    let rejected = |error| matches!(error, WaitError::Parked(ParkReason::StepRejected { step }) if *step == *"mail");
+    assert!(rejected(handle.outcome().await.unwrap_err()));
+    assert_eq!(first.signal(handle.id(), "receipt", "1", &true).await.unwrap(), SignalAck::Accepted);
+    assert!(rejected(handle.outcome().await.unwrap_err()));
+    crash(first, &journal).await;
+
+    let second = Engine::builder(Arc::clone(&shop), journal.clone()).register(&saga).start().await.unwrap();
+    let handle = second.handle(&saga, handle.id());
+    assert!(rejected(handle.outcome().await.unwrap_err()));
+    second.operator("ada").retry(handle.id(), "the address was wrong").await.unwrap();
+    assert_eq!(handle.outcome().await.unwrap(), Outcome::Completed(11));
 }

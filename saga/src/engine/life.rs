@@ -80,7 +80,8 @@ impl<A: Send + Sync + 'static> Task<A> {
 
     /// From one beginning to the next rest. There is room again before anybody hears of it.
     async fn once(&self, begin: Begin<A>, room: Option<OwnedSemaphorePermit>) -> Stage {
-        let _room = room;
+        // Who was asked something does not wait for room, and takes it if there is some.
+        let _room = room.or_else(|| Arc::clone(&self.shared.room).try_acquire_owned().ok());
         let run = match begin {
             Begin::New(new) => self.create(new).await,
             Begin::Claimed(claimed) => Box::pin(self.own(claimed, false)).await,

@@ -57,14 +57,13 @@ impl Base {
     }
 }
 
-/// Why the saga was parked last.
+/// Why the saga was parked last. What it was sent since then comes behind.
 fn last_reason(stored: &[Stored]) -> Result<ParkReason, WaitError> {
-    let last = stored.last().map(|kept| Record::decode(&kept.bytes));
-    match last {
-        Some(Ok(Record::Parked { reason })) => Ok(reason),
-        Some(Err(error)) => Err(WaitError::Corrupt(error.to_string())),
-        Some(Ok(_)) | None => Err(WaitError::Corrupt("it is parked without a reason".to_owned())),
-    }
+    let reason = stored.iter().rev().find_map(|kept| match Record::decode(&kept.bytes) {
+        Ok(Record::Parked { reason }) => Some(reason),
+        Ok(_) | Err(_) => None,
+    });
+    reason.ok_or_else(|| WaitError::Corrupt("it is parked without a reason".to_owned()))
 }
 
 impl State {
