@@ -97,6 +97,9 @@ async fn stopped_engine_is_never_ready() {
     let mut waiting = task::spawn(service);
     assert_pending!(poll_ready(&mut waiting));
     engine.shutdown(Duration::ZERO).await;
+    let late = held.enter(|_, mut service| service.call(Start::new("1", 10))).await.unwrap_err();
+    assert!(matches!(late, Error::Inner(RunError::Start(StartError::Stopped))));
+    assert!(shop.calls().is_empty());
     let error = assert_ready!(poll_ready(&mut held)).unwrap_err();
     assert!(matches!(error, Error::Inner(RunError::Start(StartError::Stopped))));
     drop(held);

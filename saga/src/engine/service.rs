@@ -124,6 +124,9 @@ impl<A: Send + Sync + 'static, I: Data, O: Data> SagaService<A, I, O> {
         start: Start<I>,
         room: OwnedSemaphorePermit,
     ) -> Result<Outcome<O>, RunError> {
+        if engine.shared().is_stopping() {
+            return Err(RunError::Start(StartError::Stopped));
+        }
         let new = engine.check(&saga, &start.key, &start.input).map_err(RunError::Start)?;
         let held = engine.launch(new, room);
         let handle = engine.started::<O>(held).await.map_err(RunError::Start)?;
