@@ -191,7 +191,7 @@ fn many_held() -> Case {
             let permit = circuit.admit(now).expect("the circuit is closed");
             circuit.settle(permit, Outcome::Success, now);
         }
-        assert_eq!(circuit.snapshot().votes.calls, HELD.into());
+        assert_eq!(circuit.snapshot().votes.calls, u64::from(HELD));
         circuit
     });
     Case::new("core/within_1h_million_held", move || {

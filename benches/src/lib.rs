@@ -10,6 +10,7 @@ mod case;
 pub mod circuit_breaker;
 mod leaf;
 pub mod rate_limit;
+pub mod saga;
 
 pub use self::{
     case::{Case, Runner, runtime, time},

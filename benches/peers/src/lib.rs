@@ -1,5 +1,5 @@
-//! Beside other crates: the same calls, the same loop, the same checks. Here the circuit breaker, in [`attempts`] and
-//! [`rate_limit`] the others.
+//! Beside other crates: the same calls, the same loop, the same checks. Here the circuit breaker, in [`attempts`],
+//! [`rate_limit`] and [`saga`] the others.
 //!
 //! Each crate is used as its own documentation shows it, with the settings of ours where it has them: five failures in a row,
 //! half of the last hundred calls, half of the calls of ten seconds, at least twenty of them. Whoever is open stays open for a
@@ -10,6 +10,7 @@ mod failsafe;
 mod mainstay;
 pub mod rate_limit;
 mod recloser;
+pub mod saga;
 mod seatbelt;
 mod tower_resilience;
 
