@@ -19,11 +19,16 @@ type Made<T> = Option<T>;
 
 /// The journal is in memory, and each loop in a runtime of one thread. Where many are in flight, one call is all of them.
 pub fn cases() -> Vec<Case> {
+    let together = async |sagas: &mut Sagas| sagas.complete_together(IN_FLIGHT).await;
+    cases_alone().into_iter().chain([one("saga/in_flight_1000", yielding, together)]).collect()
+}
+
+/// Those of [`cases`] in which one saga follows another.
+pub fn cases_alone() -> Vec<Case> {
     vec![
         machine::record("saga_machine/record"),
         one("saga/completed", completing, Sagas::complete),
         one("saga/undone", rejected, Sagas::turn_back),
-        one("saga/in_flight_1000", yielding, async |sagas: &mut Sagas| sagas.complete_together(IN_FLIGHT).await),
     ]
 }
 
