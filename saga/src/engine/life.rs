@@ -70,7 +70,8 @@ impl<A: Send + Sync + 'static> Task<A> {
     async fn live(self, begin: Begin<A>, mut room: Option<OwnedSemaphorePermit>) {
         let mut begin = Some(begin);
         while let Some(next) = begin.take() {
-            let stage = self.once(next, room.take()).await;
+            // Boxed: what a task holds itself is moved before it runs, and is aligned so that allocators serve a lot of it slowly.
+            let stage = Box::pin(self.once(next, room.take())).await;
             begin = self.shared.registry.finish(&self.seat, stage).map(|next| match next {
                 Next::Asked => Begin::Asked,
                 Next::Claimed(claimed) => Begin::Claimed(claimed),
@@ -225,17 +226,17 @@ impl<A: Send + Sync + 'static> Task<A> {
         match gone {
             Ok(Rest::Ended(outcome)) => Stage::Ended(outcome),
             Ok(Rest::Parked(reason)) => {
-                self.leave(grant, None).await;
+                Box::pin(self.leave(grant, None)).await;
                 Stage::Parked(reason)
             }
-            Ok(Rest::Away(wake_at)) => self.leave(grant, wake_at).await,
+            Ok(Rest::Away(wake_at)) => Box::pin(self.leave(grant, wake_at)).await,
             // A courtesy to other engines, for which nobody waits.
             Err(Stuck::Killed) => {
                 drop(timeout(COURTESY, self.shared.journal.release(grant, Some(AT_ONCE))).await);
                 Stage::Away
             }
-            Err(Stuck::Failed(failed)) => self.lost(&known, grant, failed).await,
-            Err(Stuck::Illegal(illegal)) => self.quarantine(&known, illegal.seq(), illegal.why()).await,
+            Err(Stuck::Failed(failed)) => Box::pin(self.lost(&known, grant, failed)).await,
+            Err(Stuck::Illegal(illegal)) => Box::pin(self.quarantine(&known, illegal.seq(), illegal.why())).await,
         }
     }
 

@@ -188,7 +188,8 @@ impl Base {
             };
             let pause = PAUSES.delay(failures, Duration::ZERO, rand::random());
             trace::journal_failed(self.config.name, seat.id, &error, pause);
-            self.unless_killed(seat, tokio::time::sleep(pause), &mut meanwhile).await?;
+            // Boxed: it is rare, and every append would have room for it.
+            self.unless_killed(seat, Box::pin(tokio::time::sleep(pause)), &mut meanwhile).await?;
             failures = failures.saturating_add(1);
         }
     }

@@ -210,8 +210,11 @@ impl Sagas {
         let grant = entry.head.grant(new.id);
         entry.push(batch);
         self.by_key.insert(key, new.id);
+        let ends = entry.head.phase.is_ended();
         self.by_id.insert(new.id, entry);
-        self.settle(new.id);
+        if ends {
+            self.settle(new.id);
+        }
         Ok(Created::New(grant))
     }
 
@@ -227,6 +230,7 @@ impl Sagas {
 
     fn append(&mut self, grant: Grant, batch: Batch) -> Result<Grant, JournalError> {
         let id = grant.id;
+        let ends = batch.phase.is_ended();
         let appended = self.change(id, |entry| {
             let ran = entry.head.phase.is_running();
             let append = entry.head.append(grant, &batch)?;
@@ -239,7 +243,7 @@ impl Sagas {
             Ok((append, grant))
         });
         let (append, grant) = appended.ok_or(JournalError::NotFound)??;
-        if append == Append::Write {
+        if ends && append == Append::Write {
             self.settle(id);
         }
         Ok(grant)
@@ -247,8 +251,9 @@ impl Sagas {
 
     /// Counts a saga that has just ended, and forgets the one that ended first if there are too many.
     fn settle(&mut self, id: SagaId) {
-        let Some(entry) = self.by_id.get_mut(&id).filter(|entry| entry.head.phase.is_ended()) else { return };
-        entry.owned = false;
+        if let Some(entry) = self.by_id.get_mut(&id) {
+            entry.owned = false;
+        }
         self.ended.push_back(id);
         if self.ended.len() > self.keep
             && let Some(oldest) = self.ended.pop_front()
