@@ -14,9 +14,6 @@ use tokio::task::yield_now;
 /// How many sagas are in flight where they are many.
 pub const IN_FLIGHT: u64 = 1_000;
 
-/// What is made for one loop and used by each of its calls.
-type Made<T> = Option<T>;
-
 /// The journal is in memory, and each loop in a runtime of one thread. Where many are in flight, one call is all of them.
 pub fn cases() -> Vec<Case> {
     let together = async |sagas: &mut Sagas| sagas.complete_together(IN_FLIGHT).await;
@@ -34,14 +31,13 @@ pub fn cases_alone() -> Vec<Case> {
 
 fn one(name: &str, saga: fn() -> Saga<(), u64, u64>, call: impl AsyncFn(&mut Sagas) + Copy + Send + 'static) -> Case {
     Case::awaited(name, move || {
-        let mut made: Made<Sagas> = None;
+        let mut made = None;
         async move |_| {
-            if made.is_none() {
-                made = Some(Sagas::new(saga(), Memory::new()).await);
-            }
-            if let Some(sagas) = &mut made {
-                call(sagas).await;
-            }
+            let sagas = match &mut made {
+                Some(sagas) => sagas,
+                none => none.insert(Sagas::new(saga(), Memory::new()).await),
+            };
+            call(sagas).await;
         }
     })
 }
