@@ -1,7 +1,7 @@
 //! The command line: every wrong input is one line and exit code 2, before anything runs.
 
 use crate::{experiment::Plan, report};
-use clap::{Parser, error::ErrorKind};
+use clap::{Parser, ValueEnum, error::ErrorKind};
 use std::{fmt, path::PathBuf, process::ExitCode, time::Duration};
 
 /// A wrong flag, a directory that cannot be written, a port that is taken.
@@ -23,10 +23,11 @@ const EXAMPLES: &str = "\
 Examples:
   storefront                                          both runs, 40 s in all, and the table
   storefront --duration 1m --report out               the same for longer; charts in out/report.html
+  storefront --kill-orders                            the orders service is killed half-way; the books balance
   storefront --serve --port 8080                      keeps the shop running, to be broken by hand
 
-Exit codes: 0 done, 1 something failed on the way, 2 wrong input, 130 Ctrl-C (the table so far is printed; with --serve,
-Ctrl-C is the way to end and the code is 0).";
+Exit codes: 0 done, 1 something failed on the way or the books with resilience on do not balance, 2 wrong input, 130 Ctrl-C
+(the table so far is printed; with --serve, Ctrl-C is the way to end and the code is 0).";
 
 /// A shop that breaks and recovers, on loopback, with nothing installed
 #[derive(Debug, Parser)]
@@ -64,15 +65,33 @@ pub(crate) struct Arguments {
     #[arg(long, conflicts_with = "duration")]
     pub(crate) serve: bool,
 
+    /// Run the orders service as a process of its own; kill and restart it in the middle of each run
+    #[arg(long, conflicts_with = "serve")]
+    pub(crate) kill_orders: bool,
+
     /// The gateway's port on 127.0.0.1; a free one if not given
     #[arg(long, value_name = "PORT", requires = "serve")]
     pub(crate) port: Option<u16>,
+
+    /// Be one service of a shop in another process
+    #[arg(long, hide = true, requires = "settings")]
+    pub(crate) service: Option<Service>,
+
+    /// What that service has to know, as JSON
+    #[arg(long, hide = true, requires = "service")]
+    pub(crate) settings: Option<String>,
+}
+
+/// What can be a process of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Service {
+    Orders,
 }
 
 impl Arguments {
     pub(crate) const fn plan(&self) -> Plan {
-        let Self { duration, rate, seed, patience, limit, window, .. } = *self;
-        Plan { duration, rate, seed, patience, limit, window }
+        let Self { duration, rate, seed, patience, limit, window, kill_orders, .. } = *self;
+        Plan { duration, rate, seed, patience, limit, window, kill_orders }
     }
 }
 

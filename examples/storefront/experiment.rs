@@ -2,6 +2,8 @@
 
 use crate::{
     abuser,
+    audit::Audit,
+    books::Balance,
     faults::{Fault, Script},
     interrupt::Interrupt,
     load::{self, Arrival, Errand},
@@ -15,7 +17,8 @@ use mainstay::{
     circuit_breaker::{Circuit, State},
 };
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
-use std::{fmt, ops::Range, sync::Arc, time::Duration};
+use serde::{Deserialize, Serialize};
+use std::{fmt, ops::Range, path::PathBuf, sync::Arc, time::Duration};
 use tokio::{
     sync::{mpsc, oneshot},
     task::JoinSet,
@@ -23,7 +26,7 @@ use tokio::{
 };
 
 /// What is asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Plan {
     pub(crate) duration: Duration,
     pub(crate) rate: u32,
@@ -32,6 +35,8 @@ pub(crate) struct Plan {
     /// So many requests of one client, in any window of this length.
     pub(crate) limit: u32,
     pub(crate) window: Duration,
+    /// Whether the orders service is a process of its own, and killed.
+    pub(crate) kill_orders: bool,
 }
 
 /// A plan, with all that both runs share.
@@ -70,6 +75,10 @@ pub(crate) struct Run {
     /// Of the payment circuit; none with resilience off.
     pub(crate) states: States,
     pub(crate) opened: Opened,
+    /// None if Ctrl-C came.
+    pub(crate) audit: Option<Audit>,
+    /// Where the journal is, if the books do not balance and it was kept.
+    pub(crate) kept: Option<PathBuf>,
 }
 
 /// Both runs; the second is missing if Ctrl-C came in the first.
@@ -102,7 +111,8 @@ impl Run {
 
     /// Amounts that were taken from customers who were not told so.
     pub(crate) fn not_told(&self) -> usize {
-        self.seen.books.captured.saturating_sub(self.checkout.ok)
+        let Balance { captured, refunded, .. } = self.seen.books;
+        captured.saturating_sub(refunded + self.checkout.ok)
     }
 }
 
@@ -116,12 +126,13 @@ impl Plan {
         patience: Duration::from_millis(500),
         limit: 100,
         window: Duration::from_mins(1),
+        kill_orders: false,
     };
 }
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { duration, rate, seed, patience, limit, window } = self;
+        let Self { duration, rate, seed, patience, limit, window, .. } = self;
         let [duration, patience, window] = [duration, patience, window].map(|time| humantime::format_duration(*time));
         write!(
             f,
@@ -175,15 +186,34 @@ impl Experiment {
             .clone()
             .map(|circuits| (Watch::over(circuits.payment, start), Watch::over(circuits.shadow, start)));
 
+        let (orders, kill) = (Arc::clone(&shop.orders), start + self.script.kill());
+        let mut killing = JoinSet::new();
+        killing.spawn(async move { orders.kill_at(kill).await });
         let records = self.collect(records, resilience, start, progress, interrupt).await;
         background.shutdown().await;
         let states = match watched {
             Some((payment, shadow)) => [payment.end().await, shadow.end().await],
             None => [Vec::new(), Vec::new()],
         };
+        let audit = tokio::select! {
+            biased;
+            () = interrupt.come() => None,
+            audit = Self::settle(&shop, &mut killing) => Some(audit?),
+        };
+        killing.shutdown().await;
         let seen = shop.seen();
-        shop.close().await;
-        Ok(self.result(records, seen, states, interrupt.has_come()))
+        // With resilience off they hardly ever balance, and nobody wonders why.
+        let failed = resilience == Resilience::On && audit.as_ref().is_some_and(|audit| !audit.ok);
+        let kept = shop.close(failed).await;
+        Ok(Run { audit, kept, ..self.result(records, seen, states, interrupt.has_come()) })
+    }
+
+    /// The books, when the orders service is back and all orders have come to their ends.
+    async fn settle(shop: &Shop, killing: &mut JoinSet<Result<(), BoxError>>) -> Result<Audit, BoxError> {
+        while let Some(killed) = killing.join_next().await {
+            killed??;
+        }
+        Ok(shop.settle().await)
     }
 
     /// What became of the customers, and of the abuser's requests, until all are accounted for, or until Ctrl-C.
@@ -242,6 +272,8 @@ impl Experiment {
             opened: Opened { after: opened(&states), settled_only: opened(&shadow) },
             states,
             records,
+            audit: None,
+            kept: None,
         }
     }
 }

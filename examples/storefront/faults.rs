@@ -30,8 +30,10 @@ pub(crate) enum Fault {
     Slow,
     /// Answers 500 at once.
     Failing,
-    /// Accepts the request and never answers.
+    /// Does what it was asked for, and never answers.
     Silent,
+    /// Answers 500 at once, when it has done what it was asked for, or before.
+    Broken,
 }
 
 /// The fault of one service, set from outside, and how many requests came.
@@ -61,6 +63,8 @@ pub(crate) struct Switches {
     pub(crate) provider: Switch,
     /// One for each replica.
     pub(crate) catalog: [Switch; 2],
+    /// Of what sells reserved pieces.
+    pub(crate) confirmations: Switch,
 }
 
 /// One part of the provider's script.
@@ -78,11 +82,13 @@ pub(crate) struct Script {
     pub(crate) phases: [Phase; 7],
     /// While both replicas of the catalog fail.
     pub(crate) catalog_outage: Range<Duration>,
+    /// While the inventory breaks half-way when it confirms a reservation.
+    pub(crate) confirm_outage: Range<Duration>,
 }
 
 impl Fault {
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Healthy, Self::Pausing, Self::Flaky, Self::Slow, Self::Failing, Self::Silent];
+    pub(crate) const ALL: [Self; 7] =
+        [Self::Healthy, Self::Pausing, Self::Flaky, Self::Slow, Self::Failing, Self::Silent, Self::Broken];
 
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
@@ -92,12 +98,13 @@ impl Fault {
             Self::Slow => "slow",
             Self::Failing => "failing",
             Self::Silent => "silent",
+            Self::Broken => "broken",
         }
     }
 
     /// Whether nobody is served in time. A pause or a mishap now and then is no sickness.
     const fn is_sickness(self) -> bool {
-        matches!(self, Self::Slow | Self::Failing | Self::Silent)
+        matches!(self, Self::Slow | Self::Failing | Self::Silent | Self::Broken)
     }
 }
 
@@ -105,6 +112,15 @@ impl Default for Switch {
     fn default() -> Self {
         let setting = watch::Sender::new(Setting { fault: Fault::Healthy, since: Instant::now() });
         Self { state: Arc::new(State { setting, requests: AtomicUsize::new(0), sick_calls: AtomicU64::new(0) }) }
+    }
+}
+
+impl Switches {
+    /// Nothing is wrong any more.
+    pub(crate) fn heal(&self) {
+        for switch in self.catalog.iter().chain([&self.provider, &self.confirmations]) {
+            switch.set(Fault::Healthy);
+        }
     }
 }
 
@@ -155,6 +171,8 @@ impl Script {
     ];
     /// When both replicas of the catalog fail, in hundredths of the run: while the provider is well.
     const CATALOG_OUTAGE: Range<u32> = 54..60;
+    /// When the inventory breaks, in hundredths of the run: while orders are paid.
+    const CONFIRM_OUTAGE: Range<u32> = 58..62;
 
     pub(crate) fn over(duration: Duration) -> Self {
         let at = |hundredths| duration * hundredths / 100;
@@ -163,7 +181,14 @@ impl Script {
             let until = at(end);
             Phase { fault, from: std::mem::replace(&mut from, until), until }
         });
-        Self { phases, catalog_outage: at(Self::CATALOG_OUTAGE.start)..at(Self::CATALOG_OUTAGE.end) }
+        let span = |Range { start, end }| at(start)..at(end);
+        Self { phases, catalog_outage: span(Self::CATALOG_OUTAGE), confirm_outage: span(Self::CONFIRM_OUTAGE) }
+    }
+
+    /// When the orders service is killed, if it is: while money is taken and nobody is told.
+    pub(crate) fn kill(&self) -> Duration {
+        let silence = self.silence();
+        silence.start + (silence.end - silence.start) / 2
     }
 
     /// While the provider is silent.
@@ -201,7 +226,13 @@ impl Script {
             first.set(Fault::Healthy);
             second.set(Fault::Pausing);
         };
-        tokio::join!(provider, catalog);
+        let confirmations = async {
+            sleep_until(start + self.confirm_outage.start).await;
+            switches.confirmations.set(Fault::Broken);
+            sleep_until(start + self.confirm_outage.end).await;
+            switches.confirmations.set(Fault::Healthy);
+        };
+        tokio::join!(provider, catalog, confirmations);
     }
 }
 

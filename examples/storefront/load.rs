@@ -5,7 +5,7 @@ use crate::{
     measure::{Outcome, Record},
     services::catalog::{self, PRODUCTS},
     stacks::{self, Http},
-    wire::IDEMPOTENCY_KEY,
+    wire::{IDEMPOTENCY_KEY, TRACEPARENT},
 };
 use axum::body::Body;
 use http::{
@@ -148,8 +148,9 @@ fn request(gateway: SocketAddr, arrival: Arrival) -> Request<Body> {
         Errand::Checkout => Request::post(format!("http://{gateway}/checkout"))
             .header(AUTHORIZATION, token)
             .header(CONTENT_TYPE, "application/json")
-            // The same in both runs, so that a flaky provider has the same mishaps.
             .header(IDEMPOTENCY_KEY, format!("customer-{number}"))
+            // The same in both runs, so that a flaky provider has the same mishaps.
+            .header(TRACEPARENT, format!("00-{:032x}-{:016x}-01", number + 1, number + 1))
             .body(Body::from(json!({ "product": product, "cents": catalog::price(product) }).to_string())),
     }
     .expect("an address and a number make a valid head")

@@ -1,21 +1,26 @@
 //! A shop that breaks and recovers: `cargo run --release --bin storefront`
 //!
-//! Four services speak HTTP over loopback. The payment provider is flaky, becomes slow, then fails, recovers, falls silent,
-//! and recovers for good; one replica of the catalog pauses now and then, and once both fail for a moment. Customers arrive
-//! all the while and do not wait for each other, and now and then there is one client who asks far too often. The same
-//! customers and the same troubles come twice, first with resilience off and then with resilience on, and the numbers of both
-//! are set side by side.
+//! Eight services speak HTTP over loopback. The payment provider is flaky, becomes slow, then fails, recovers, falls silent
+//! after it has taken the money, and recovers for good; one replica of the catalog pauses now and then, and once both fail for
+//! a moment; and the inventory breaks for a moment while it confirms what was reserved. Customers arrive all the while and do
+//! not wait for each other, and now and then there is one client who asks far too often. The same customers and the same
+//! troubles come twice, first with resilience off and then with resilience on, and the numbers of both are set side by side. At
+//! the end the ledgers of all services have to fit together.
 //!
 //! ```text
 //!   customers ──▶ gateway ──▶ catalog (two replicas: one pauses, once both fail)
 //!   an abuser ──▶    │
-//!                    └──────▶ payment ──▶ provider (flaky, slow, failing, silent)
+//!                    └──────▶ orders ──▶ users
+//!                             (the saga)──▶ inventory (breaks while it confirms)
+//!                               │  └────▶ notifications
+//!                               └───────▶ payment ──▶ provider (flaky, slow, failing, silent)
 //! ```
 //!
 //! Where to read on: `stacks.rs` has every client layer by layer, `limits.rs` what a client of the shop may ask, `services/`
 //! one file per service, `faults.rs` the script of the troubles, `load.rs` the customers, `measure.rs` what is counted.
 
 mod abuser;
+mod audit;
 mod books;
 mod cli;
 mod experiment;
@@ -36,9 +41,11 @@ mod shop;
 mod sickness;
 mod stacks;
 mod stale;
+mod stock;
 mod traffic;
 mod wire;
 
+use experiment::{Comparison, Run};
 use interrupt::Interrupt;
 use mainstay::BoxError;
 use std::{io::Write, process::ExitCode};
@@ -49,13 +56,31 @@ async fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(exit) => return exit,
     };
+    if let Some(settings) = &arguments.settings {
+        return ended(services::orders::serve(settings).await.map(|()| ExitCode::SUCCESS));
+    }
     let interrupt = Interrupt::listen().await;
-    let ended =
-        if arguments.serve { serve::run(&arguments, interrupt).await } else { compare(&arguments, interrupt).await };
-    ended.unwrap_or_else(|error| {
+    ended(if arguments.serve { serve::run(&arguments, interrupt).await } else { compare(&arguments, interrupt).await })
+}
+
+fn ended(result: Result<ExitCode, BoxError>) -> ExitCode {
+    result.unwrap_or_else(|error| {
         eprintln!("error: {error}");
         ExitCode::FAILURE
     })
+}
+
+/// With resilience on the books have to balance.
+fn judge(comparison: &Comparison) -> ExitCode {
+    let Some(Run { audit: Some(audit), kept, .. }) = &comparison.on else { return ExitCode::SUCCESS };
+    if audit.ok {
+        return ExitCode::SUCCESS;
+    }
+    eprintln!("error: the books do not balance: {}", audit.problems.join("; "));
+    if let Some(directory) = kept {
+        eprintln!("the journal and the table of orders are in {}", directory.display());
+    }
+    ExitCode::FAILURE
 }
 
 /// The experiment with resilience off, then on; then the table and the report.
@@ -79,5 +104,5 @@ async fn compare(arguments: &cli::Arguments, mut interrupt: Interrupt) -> Result
     if let Some(directory) = &arguments.report {
         writeln!(out, "Report: {}", directory.join(report::PAGE).display())?;
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(judge(&comparison))
 }

@@ -24,12 +24,13 @@ pub(crate) async fn run(arguments: &Arguments, mut interrupt: Interrupt) -> Resu
     let shop = Shop::open(door, Resilience::On, &arguments.plan(), metrics).await?;
     print!("{}", lines_to_try(&shop));
     interrupt.come().await;
-    shop.close().await;
+    shop.close(false).await;
     Ok(ExitCode::SUCCESS)
 }
 
 fn lines_to_try(shop: &Shop) -> String {
-    let Shop { gateway, provider, catalog, .. } = shop;
+    let Shop { gateway, provider, catalog, inventory, .. } = shop;
+    let orders = shop.orders.address();
     let [first, second] = catalog;
     format!(
         "\
@@ -43,6 +44,11 @@ Break the payment provider, check out a dozen times, and see the circuit open:
 
   curl -X POST http://{provider}/faults/silent      (or flaky, slow, failing, healthy)
   curl -s http://{provider}/books
+
+An order is a saga. Let the inventory break while it confirms, order, heal it, and see how the orders stand:
+
+  curl -X POST http://{inventory}/faults/broken      (or failing, silent, healthy)
+  curl -s http://{orders}/ledger
 
 Ask more often than one client may:
 

@@ -1,25 +1,44 @@
 //! The whole shop: starts every service, tells each where the others are, and stops them again.
 
 use crate::{
+    audit::{self, Audit, Ledgers, Where},
     books::{Balance, Books},
     experiment::Plan,
     faults::{Switch, Switches},
     limits,
     pool::Pool,
     server::Server,
-    services::{catalog, gateway, payment, provider},
+    services::{
+        catalog, gateway, inventory, notifications,
+        notifications::Outbox,
+        orders::{self, Apart, Open, Orders, Peers},
+        payment, provider, users,
+    },
     sickness::{self, Sickness},
     stacks::{self, Circuits, Resilience, Times},
+    stock::Stock,
     traffic::{Sent, Traffic},
 };
 use mainstay::BoxError;
 use metrics_exporter_prometheus::PrometheusHandle;
-use std::net::SocketAddr;
-use tokio::net::TcpListener;
+use std::{
+    fs, io,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+use tokio::{
+    net::TcpListener,
+    time::{Instant, sleep, sleep_until},
+};
 
 const REPLICAS: [&str; 2] = ["catalog-a", "catalog-b"];
 /// A free port.
 const ANY: u16 = 0;
+
+/// How long orders may take to settle when nothing is wrong any more.
+const SETTLING: Duration = Duration::from_secs(20);
 
 /// Running services, each on a port of its own.
 #[derive(Debug)]
@@ -28,14 +47,35 @@ pub(crate) struct Shop {
     pub(crate) provider: SocketAddr,
     /// The replicas.
     pub(crate) catalog: [SocketAddr; 2],
+    pub(crate) inventory: SocketAddr,
+    pub(crate) orders: Arc<Taker>,
     pub(crate) switches: Switches,
     books: Books,
     to_catalog: Traffic,
     to_payment: Traffic,
-    /// Between gateway and payment; with resilience on.
+    /// Between orders and payment; with resilience on, and only if orders are in this process.
     pub(crate) circuits: Option<Circuits>,
-    /// In the order in which they are stopped: the gateway first.
+    ledgers: Where,
+    directory: Directory,
+    /// The gateway is stopped first, then orders, then whom they call.
+    door: Server,
     servers: Vec<Server>,
+}
+
+/// Who takes orders.
+#[derive(Debug)]
+pub(crate) enum Taker {
+    /// A service in this process.
+    Here(Orders),
+    /// One in a process of its own.
+    Apart(Apart),
+}
+
+/// A directory of one run, which is removed at its end.
+#[derive(Debug)]
+struct Directory {
+    path: PathBuf,
+    keep: bool,
 }
 
 /// What is seen of a run from inside of the shop.
@@ -46,7 +86,7 @@ pub(crate) struct Seen {
     /// Requests that reached the provider, and both replicas of the catalog together.
     pub(crate) at_provider: usize,
     pub(crate) at_catalog: usize,
-    /// What the gateway sent.
+    /// What the gateway sent, and what orders did; nothing of the latter if they are in another process.
     pub(crate) to_catalog: Sent,
     pub(crate) to_payment: Sent,
     /// The provider's books.
@@ -78,6 +118,36 @@ impl Shop {
         let routes = own.guard(payment::routes(stacks::provider(resilience, provider.address, times)?));
         let payment = Server::start(Server::bind(ANY).await?, own, routes)?;
 
+        let (stock, own) = (Stock::new(), pool("inventory"));
+        let confirmations = Sickness::of(switches.confirmations.clone(), plan.patience)
+            .afflict(inventory::confirmations(stock.clone()))
+            .merge(sickness::controls(switches.confirmations.clone()));
+        let routes = own.guard(inventory::routes(stock)).merge(confirmations);
+        let inventory = Server::start(Server::bind(ANY).await?, own, routes)?;
+
+        let own = pool("users");
+        let routes = own.guard(users::routes());
+        let users = Server::start(Server::bind(ANY).await?, own, routes)?;
+
+        let own = pool("notifications");
+        let routes = own.guard(notifications::routes(Outbox::new()));
+        let notifications = Server::start(Server::bind(ANY).await?, own, routes)?;
+
+        let directory = Directory::new(resilience)?;
+        let orders = Taker::start(orders::Settings {
+            resilience,
+            plan: *plan,
+            port: ANY,
+            directory: directory.path.clone(),
+            peers: Peers {
+                users: users.address,
+                inventory: inventory.address,
+                payment: payment.address,
+                notifications: notifications.address,
+            },
+        })
+        .await?;
+
         let mut replicas = Vec::new();
         for (name, switch) in REPLICAS.into_iter().zip(&switches.catalog) {
             let own = pool(name);
@@ -88,7 +158,7 @@ impl Shop {
 
         let own = pool("gateway");
         let (browse, to_catalog) = stacks::catalog(resilience, &catalog, times)?;
-        let (checkout, to_payment, circuits) = stacks::payment(resilience, payment.address, times)?;
+        let checkout = stacks::orders(resilience, orders.address(), times)?;
         let routes = own.guard(gateway::routes(browse, checkout));
         let routes = match resilience {
             Resilience::Off => routes,
@@ -96,16 +166,27 @@ impl Shop {
         };
         let gateway = Server::start(door, own, routes.merge(gateway::metrics(metrics)))?;
 
+        let (to_payment, circuits) = orders.seen();
         Ok(Self {
             gateway: gateway.address,
             provider: provider.address,
             catalog,
+            inventory: inventory.address,
             switches,
             books,
             to_catalog,
             to_payment,
             circuits,
-            servers: [gateway].into_iter().chain(replicas).chain([payment, provider]).collect(),
+            ledgers: Where {
+                provider: provider.address,
+                inventory: inventory.address,
+                orders: orders.address(),
+                notifications: notifications.address,
+            },
+            directory,
+            orders: Arc::new(orders),
+            door: gateway,
+            servers: replicas.into_iter().chain([payment, provider, inventory, users, notifications]).collect(),
         })
     }
 
@@ -119,7 +200,7 @@ impl Shop {
     }
 
     pub(crate) fn seen(&self) -> Seen {
-        let Switches { provider, catalog } = &self.switches;
+        let Switches { provider, catalog, .. } = &self.switches;
         Seen {
             sick_calls: provider.sick_calls(),
             at_provider: provider.requests(),
@@ -130,10 +211,87 @@ impl Shop {
         }
     }
 
-    /// Stops the services, each once nobody calls it any more.
-    pub(crate) async fn close(self) {
+    /// Heals whatever is wrong, lets the orders that are under way come to their ends, and looks at the books.
+    pub(crate) async fn settle(&self) -> Audit {
+        self.switches.heal();
+        let (http, start) = (stacks::http(), Instant::now());
+        while start.elapsed() < SETTLING {
+            // A service that does not answer may be back in a moment; if not, its ledger cannot be read either.
+            let open: Result<Open, _> = audit::get(&http, self.ledgers.orders, "/open").await;
+            if open.is_ok_and(|open| open.running == 0) {
+                break;
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
+        Audit::of(Ledgers::read(&http, self.ledgers).await)
+    }
+
+    /// Stops the services, each once nobody calls it any more. Says where the journal and the table are, if they are kept.
+    pub(crate) async fn close(mut self, keep: bool) -> Option<PathBuf> {
+        self.door.stop().await;
+        if let Some(orders) = Arc::into_inner(self.orders) {
+            orders.close().await;
+        }
         for server in self.servers {
             server.stop().await;
+        }
+        self.directory.keep = keep;
+        keep.then(|| self.directory.path.clone())
+    }
+}
+
+impl Taker {
+    async fn start(settings: orders::Settings) -> Result<Self, BoxError> {
+        if settings.plan.kill_orders {
+            return Ok(Self::Apart(Apart::start(settings).await?));
+        }
+        Ok(Self::Here(Orders::open(&settings).await?))
+    }
+
+    pub(crate) const fn address(&self) -> SocketAddr {
+        match self {
+            Self::Here(orders) => orders.server.address,
+            Self::Apart(apart) => apart.address,
+        }
+    }
+
+    fn seen(&self) -> (Traffic, Option<Circuits>) {
+        match self {
+            Self::Here(orders) => (orders.to_payment.clone(), orders.circuits.clone()),
+            Self::Apart(_) => (Traffic::default(), None),
+        }
+    }
+
+    /// Kills and restarts the service at this moment, if it is a process of its own.
+    pub(crate) async fn kill_at(&self, moment: Instant) -> Result<(), BoxError> {
+        sleep_until(moment).await;
+        match self {
+            Self::Here(_) => Ok(()),
+            Self::Apart(apart) => apart.kill_and_restart().await,
+        }
+    }
+
+    async fn close(self) {
+        match self {
+            Self::Here(orders) => orders.close().await,
+            Self::Apart(apart) => apart.close().await,
+        }
+    }
+}
+
+impl Directory {
+    fn new(resilience: Resilience) -> io::Result<Self> {
+        let path = std::env::temp_dir().join(format!("storefront-{}-{resilience}", std::process::id()));
+        fs::create_dir_all(&path)?;
+        Ok(Self { path, keep: false })
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        if !self.keep {
+            // What is left in a directory for temporary files does no harm.
+            let _ = fs::remove_dir_all(&self.path);
         }
     }
 }

@@ -77,11 +77,21 @@ impl Sickness {
     /// What happens to this request depends on it alone, and on how often it has come, so that two shops with the same
     /// customers meet the same mishaps.
     fn mishap(&self, request: &Request) -> Option<Mishap> {
-        let header = [IDEMPOTENCY_KEY, TRACEPARENT].into_iter().find_map(|name| request.headers().get(name));
+        Mishap::drawn(self.drawn(request))
+    }
+
+    /// Whether a request of a broken service comes to nothing, or to what it was sent for.
+    fn breaks_before(&self, request: &Request) -> bool {
+        self.drawn(request).is_multiple_of(2)
+    }
+
+    /// By the trace, which is the same in both shops whatever key is sent further in.
+    fn drawn(&self, request: &Request) -> u64 {
+        let header = [TRACEPARENT, IDEMPOTENCY_KEY].into_iter().find_map(|name| request.headers().get(name));
         let who = header.map_or_else(|| request.uri().path().as_bytes(), |value| value.as_bytes());
         let hasher = BuildHasherDefault::<DefaultHasher>::default();
         let who = hasher.hash_one(who);
-        Mishap::drawn(hasher.hash_one((who, self.times_seen(who))))
+        hasher.hash_one((who, self.times_seen(who)))
     }
 
     fn times_seen(&self, who: u64) -> u32 {
@@ -134,9 +144,20 @@ async fn suffer(State(sickness): State<Sickness>, request: Request, next: Next) 
             next.run(request).await
         }
         Fault::Failing => no_answer(StatusCode::INTERNAL_SERVER_ERROR),
-        // Whoever waits here waits until the client is gone, even if the service recovers.
-        Fault::Silent => pending().await,
+        // It is done, and nobody is told: whoever waits here waits until the client is gone, even if the service recovers.
+        Fault::Silent => {
+            next.run(request).await;
+            pending().await
+        }
+        Fault::Broken => break_half_way(sickness.breaks_before(&request), request, next).await,
     }
+}
+
+async fn break_half_way(before: bool, request: Request, next: Next) -> Response {
+    if !before {
+        next.run(request).await;
+    }
+    no_answer(StatusCode::INTERNAL_SERVER_ERROR)
 }
 
 async fn fail_at_times(mishap: Option<Mishap>, request: Request, next: Next) -> Response {

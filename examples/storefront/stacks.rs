@@ -2,7 +2,7 @@
 //!
 //! Read each stack from the top: a request enters there, and its answer leaves there. The waits grow shorter on the way in,
 //! so that whoever is further out still has time to answer when somebody further in has given up. For a customer with a
-//! patience of 500 ms the gateway takes 400 in all and gives each attempt 200, and payment gives the provider 150.
+//! patience of 500 ms the gateway takes 400 in all; orders gives each attempt 200, and payment gives the provider 150.
 
 use crate::{experiment::Plan, replicas, stale, traffic::Traffic};
 use axum::body::Body;
@@ -23,6 +23,7 @@ use mainstay::{
     retry::{self, Backoff, Budget, BudgetConfig, HedgeConfig, HedgeLayer, Percentile, RetryLayer, SpendOnly},
     timeout::{DeadlineToHeaderLayer, TimeoutLayer},
 };
+use serde::{Deserialize, Serialize};
 use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 use tower::{
     ServiceBuilder, ServiceExt, service_fn,
@@ -36,7 +37,7 @@ pub(crate) type Upstream = BoxCloneSyncService<Request<Body>, Response<Body>, Er
 pub(crate) type Http = Client<HttpConnector, Body>;
 
 /// Whether the shop defends itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Resilience {
     Off,
     On,
@@ -45,7 +46,7 @@ pub(crate) enum Resilience {
 /// How long clients and circuits wait.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Times {
-    /// For a whole call of the gateway, with all its attempts.
+    /// For a whole call of the gateway, or of orders to payment, with all its attempts.
     pub(crate) total: Duration,
     /// For an attempt.
     pub(crate) catalog: Duration,
@@ -63,7 +64,7 @@ pub(crate) struct Times {
     pub(crate) open_for: Duration,
 }
 
-/// The circuits between gateway and payment.
+/// The circuits between orders and payment.
 #[derive(Clone, Debug)]
 pub(crate) struct Circuits {
     /// The one that decides.
@@ -148,7 +149,43 @@ impl Times {
     }
 }
 
-/// gateway → payment, what it counts, and the circuits in it.
+/// gateway → orders.
+pub(crate) fn orders(resilience: Resilience, peer: SocketAddr, times: Times) -> Result<Upstream, InvalidConfig> {
+    if resilience == Resilience::Off {
+        return Ok(bare(peer));
+    }
+    let budget = Arc::new(Budget::new(times.budget("orders"))?);
+    let stack = ServiceBuilder::new()
+        .map_response(|response: Response<_>| response.map(Body::new))
+        // A customer waits no longer; the order goes on.
+        .layer(TimeoutLayer::http(timeout("orders", times.total))?)
+        // The same key is the same order, so it does no harm to ask again when the connection breaks. An answer is final.
+        .layer(RetryLayer::http(times.retry("orders", 3))?.only_if(broke_off).budget(budget))
+        .map_request(|request: Request<_>| request.map(Body::new))
+        .layer(DeadlineToHeaderLayer::new())
+        .service(bare(peer));
+    Ok(BoxCloneSyncService::new(stack))
+}
+
+/// orders → users, inventory or notifications. What fails there is tried again by the saga, which knows how often.
+pub(crate) fn participant(
+    resilience: Resilience,
+    name: &'static str,
+    peer: SocketAddr,
+    times: Times,
+) -> Result<Upstream, InvalidConfig> {
+    if resilience == Resilience::Off {
+        return Ok(bare(peer));
+    }
+    let stack = ServiceBuilder::new()
+        .map_response(|response: Response<_>| response.map(Body::new))
+        .layer(TimeoutLayer::http(timeout(name, times.payment))?)
+        .layer(DeadlineToHeaderLayer::new())
+        .service(bare(peer));
+    Ok(BoxCloneSyncService::new(stack))
+}
+
+/// orders → payment, what it counts, and the circuits in it.
 pub(crate) fn payment(
     resilience: Resilience,
     peer: SocketAddr,
@@ -172,7 +209,7 @@ pub(crate) fn payment(
         .map_response(|response: Response<_>| response.map(Body::new))
         // Outermost: one deadline for all attempts together, which each of them is given, too.
         .layer(TimeoutLayer::http(timeout("payment-total", times.total))?)
-        // Each order has its key, so what failed may be sent again although it may have been paid; without a key only what was
+        // Each charge has its key, so what failed may be sent again although it may have been paid; without a key only what was
         // refused is. Outside of the circuit, which sees each attempt, and stops the retries, too.
         .layer(RetryLayer::http(times.retry("payment", 3))?.only_if(was_sent).budget(budget))
         .map_request(|request: Request<_>| request.map(Body::new))
@@ -258,12 +295,12 @@ pub(crate) fn provider(resilience: Resilience, peer: SocketAddr, times: Times) -
     if resilience == Resilience::Off {
         return Ok(bare(peer));
     }
-    // No circuit here: the gateway's stops the calls before they come, and of two in a row the second would begin to
-    // recover only after the first. No retry either: two in a row would multiply, and the gateway's sees more of what goes
+    // No circuit here: that of orders stops the calls before they come, and of two in a row the second would begin to
+    // recover only after the first. No retry either: two in a row would multiply, and that of orders sees more of what goes
     // wrong.
     let stack = ServiceBuilder::new()
         .map_response(|response: Response<_>| response.map(Body::new))
-        // Not longer than the gateway waits, as its request says.
+        // Not longer than orders waits, as its request says.
         .layer(TimeoutLayer::http(timeout("provider", times.provider))?)
         .service(bare(peer));
     Ok(BoxCloneSyncService::new(stack))
@@ -287,6 +324,11 @@ fn seen_to_its_end(upstream: Upstream) -> Upstream {
 /// the budget would be spent when the service is well: better that the customer is told when to come back.
 fn was_sent<T>(_: &Parts, ended: Result<&T, &Error<BoxError>>, _: Attempt) -> bool {
     !matches!(ended, Err(Error::Refused(_)))
+}
+
+/// There is no answer, and nobody knows what became of the request.
+fn broke_off<T>(_: &Parts, ended: Result<&T, &Error<BoxError>>, _: Attempt) -> bool {
+    matches!(ended, Err(Error::Inner(_)))
 }
 
 /// A stack without resilience: each call is one attempt.

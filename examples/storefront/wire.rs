@@ -19,6 +19,19 @@ pub(crate) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent"
 /// Which purchase a request belongs to: who sends it again sends the same key, and pays once.
 pub(crate) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
+/// How many keys a service remembers: more than customers send in the longest run at the highest rate.
+pub(crate) const REMEMBERED: usize = 1 << 20;
+
+/// What a header says, if it is text.
+pub(crate) fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+/// Whoever changes something has to send a key.
+pub(crate) fn no_key() -> Response {
+    problem(StatusCode::BAD_REQUEST, "no_key", "the request has no idempotency key", &json!({}))
+}
+
 /// The answer when there is none to give: one shape for all services.
 pub(crate) fn problem(status: StatusCode, code: &str, message: &str, details: &Value) -> Response {
     (status, Json(body(code, message, details))).into_response()

@@ -1,10 +1,12 @@
 //! `report.json`
 
 use crate::{
+    audit::Audit,
     books::Balance,
     experiment::{Comparison, Run},
     faults::Phase,
     measure::{Bucket, Looked, Numbers, Opened, Stale, Tally},
+    services::orders::SagaLedger,
     sickness,
     stacks::Times,
     traffic::Sent,
@@ -18,24 +20,29 @@ struct Report<'a> {
     off: &'a Numbers,
     on: Option<&'a Numbers>,
     seed: u64,
+    /// With resilience on: whether the ledgers of all services fit together, and what is in them.
+    books: Option<&'a Audit>,
     /// What may grow; the keys above stay as they are.
-    details: Details,
+    details: Details<'a>,
 }
 
 #[derive(Serialize)]
-struct Details {
+struct Details<'a> {
     rate: u32,
     duration_s: f64,
     patience_ms: f64,
     open_for_s: f64,
     script: Vec<PhaseInSeconds>,
     catalog_outage: Span,
+    confirm_outage: Span,
+    /// When the orders service was killed; `null` if it was not.
+    killed_s: Option<f64>,
     pause_ms: f64,
     limit: Limit,
     /// When the abuser was there.
     abuser_there: Vec<Span>,
-    off: Routes,
-    on: Option<Routes>,
+    off: Routes<'a>,
+    on: Option<Routes<'a>>,
 }
 
 /// Of each client, with resilience on.
@@ -59,7 +66,7 @@ struct Span {
 }
 
 #[derive(Serialize)]
-struct Routes {
+struct Routes<'a> {
     browse: Route,
     /// How long those waited who looked at a product.
     browse_p99_ms: Option<f64>,
@@ -77,6 +84,10 @@ struct Routes {
     catalog: Client,
     payment: Client,
     books: Books,
+    /// How the sagas ended, by the journal; `null` with resilience off, which has none.
+    orders: Option<&'a SagaLedger>,
+    /// As `books` at the top; with resilience off they may not balance.
+    audit: Option<&'a Audit>,
 }
 
 /// Of those who came in one phase; `null` if nobody did.
@@ -157,6 +168,7 @@ pub(super) fn report(comparison: &Comparison) -> Result<String> {
         off: &off.numbers,
         on: on.as_ref().map(|run| &run.numbers),
         seed: plan.seed,
+        books: on.as_ref().and_then(|run| run.audit.as_ref()),
         details: Details {
             rate: plan.rate,
             duration_s: plan.duration.as_secs_f64(),
@@ -164,6 +176,8 @@ pub(super) fn report(comparison: &Comparison) -> Result<String> {
             open_for_s: Times::of(plan).open_for.as_secs_f64(),
             script: script.phases.iter().map(PhaseInSeconds::of).collect(),
             catalog_outage: Span::of(&script.catalog_outage),
+            confirm_outage: Span::of(&script.confirm_outage),
+            killed_s: plan.kill_orders.then(|| script.kill().as_secs_f64()),
             pause_ms: millis(sickness::pause(plan.patience)),
             limit: Limit { requests: plan.limit, window_s: plan.window.as_secs_f64() },
             abuser_there: stays.iter().map(Span::of).collect(),
@@ -185,8 +199,9 @@ impl Span {
     }
 }
 
-impl Routes {
-    fn of(run: &Run) -> Self {
+impl<'a> Routes<'a> {
+    fn of(run: &'a Run) -> Self {
+        let ledgers = run.audit.as_ref().and_then(|audit| audit.ledgers.as_ref());
         Self {
             browse: Route::of(run.browse),
             browse_p99_ms: run.browse_p99.map(millis),
@@ -211,6 +226,8 @@ impl Routes {
                 amplification: run.provider_amplification(),
             },
             books: Books { balance: run.seen.books, not_told: run.not_told() },
+            orders: ledgers.and_then(|ledgers| ledgers.orders.sagas.as_ref()),
+            audit: run.audit.as_ref(),
         }
     }
 }

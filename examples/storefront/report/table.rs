@@ -1,8 +1,10 @@
 //! The table in the terminal.
 
 use crate::{
+    audit::Ledgers,
     experiment::{Comparison, Run},
     faults::Fault,
+    services::orders::SagaLedger,
 };
 use std::{fmt::Write, time::Duration};
 
@@ -10,7 +12,7 @@ use std::{fmt::Write, time::Duration};
 type Line = (&'static str, fn(&Run) -> String);
 
 /// The lines, in the terminal and on the page.
-pub(super) const LINES: [Line; 33] = [
+pub(super) const LINES: [Line; 42] = [
     ("offered", |run| grouped(run.numbers.offered)),
     ("ok, within patience", |run| grouped(run.numbers.ok)),
     ("  of those, from the stale price list", |run| grouped(run.stale.answers)),
@@ -35,6 +37,17 @@ pub(super) const LINES: [Line; 33] = [
     }),
     ("charged twice", |run| run.seen.books.charged_twice.to_string()),
     ("charged, but not told so", |run| run.not_told().to_string()),
+    ("orders confirmed", |run| ledgers(run, |ledgers| grouped(ledgers.orders.orders.confirmed))),
+    ("  orders undone", |run| sagas(run, |sagas| grouped(sagas.compensated))),
+    ("  of those, sold out", |run| sagas(run, |sagas| grouped(sagas.causes.get("out_of_stock").copied().unwrap_or(0)))),
+    ("  orders taken over from a killed process", |run| sagas(run, |sagas| grouped(sagas.recovered))),
+    ("amounts given back", |run| ledgers(run, |ledgers| grouped(ledgers.provider.refunded))),
+    ("amounts kept without an order", |run| {
+        ledgers(run, |ledgers| grouped(ledgers.kept().saturating_sub(ledgers.orders.orders.confirmed)))
+    }),
+    ("pieces reserved for nobody", |run| ledgers(run, |ledgers| grouped(ledgers.inventory.open))),
+    ("orders that hang", |run| ledgers(run, |ledgers| grouped(ledgers.orders.orders.unsettled))),
+    ("the books balance", |run| run.audit.as_ref().map_or("–", |audit| if audit.ok { "yes" } else { "no" }).to_owned()),
     ("requests of the abuser", |run| grouped(run.abuse.tally.offered())),
     ("  of those, refused by the limit per client", |run| grouped(run.abuse.limited)),
     ("  customers whom the limit refused", |run| grouped(run.limited)),
@@ -50,6 +63,18 @@ pub(super) const LINES: [Line; 33] = [
         None => "–".to_owned(),
     }),
 ];
+
+/// From the ledgers at the end; a dash if they were not read.
+fn ledgers(run: &Run, of: fn(&Ledgers) -> String) -> String {
+    let ledgers = run.audit.as_ref().and_then(|audit| audit.ledgers.as_ref());
+    ledgers.map_or_else(|| "–".to_owned(), of)
+}
+
+/// The same for what only sagas have.
+fn sagas(run: &Run, of: fn(&SagaLedger) -> String) -> String {
+    let ledgers = run.audit.as_ref().and_then(|audit| audit.ledgers.as_ref());
+    ledgers.and_then(|ledgers| ledgers.orders.sagas.as_ref()).map_or_else(|| "–".to_owned(), of)
+}
 
 /// The goodput of checkout in that phase.
 fn flaky(run: &Run) -> Option<f64> {

@@ -36,9 +36,9 @@ const LARGEST_ORDER: usize = 16 * 1024;
 const UPLOAD_TIME: Duration = Duration::from_secs(2);
 
 /// `GET /products/{id}` and `POST /checkout`
-pub(crate) fn routes(catalog: Upstream, payment: Upstream) -> Router {
+pub(crate) fn routes(catalog: Upstream, orders: Upstream) -> Router {
     let browse = get_service(edge(catalog));
-    let checkout = post_service(edge(payment)).layer(from_fn(as_charge));
+    let checkout = post_service(edge(orders)).layer(from_fn(as_order));
     Router::new()
         .route("/products/{id}", browse.layer(from_fn_with_state(Outcomes::of("browse"), count)))
         .route("/checkout", checkout.layer(from_fn_with_state(Outcomes::of("checkout"), count)))
@@ -66,13 +66,13 @@ async fn unreachable(error: BoxError) -> Response {
     wire::problem(StatusCode::BAD_GATEWAY, "upstream_unreachable", &error.to_string(), &json!({}))
 }
 
-/// What the shop calls a checkout is a charge to the payment service.
+/// What the shop calls a checkout is an order to the orders service.
 ///
-/// The order is read first: a customer who uploads slowly, or half of it, is not payment's fault, and its circuit must not
-/// see it.
-async fn as_charge(request: Request<Body>, next: Next) -> Response {
+/// It is read first: a customer who uploads slowly, or half of it, is not the fault of anybody further in, and takes no place
+/// there.
+async fn as_order(request: Request<Body>, next: Next) -> Response {
     let (mut head, body) = request.into_parts();
-    head.uri = Uri::from_static("/charges");
+    head.uri = Uri::from_static("/orders");
     if !has_key(&mut head.headers) {
         let details = json!({ "most": LONGEST_KEY });
         return wire::problem(StatusCode::BAD_REQUEST, "bad_key", "the key is too long, or no text", &details);

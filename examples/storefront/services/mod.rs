@@ -2,5 +2,9 @@
 
 pub(crate) mod catalog;
 pub(crate) mod gateway;
+pub(crate) mod inventory;
+pub(crate) mod notifications;
+pub(crate) mod orders;
 pub(crate) mod payment;
 pub(crate) mod provider;
+pub(crate) mod users;

@@ -1,4 +1,4 @@
-//! Payment: charges an order, with the help of a provider outside of the shop.
+//! Payment: charges an order and gives the amount back, with the help of a provider outside of the shop.
 
 use crate::{
     stacks::Upstream,
@@ -14,7 +14,7 @@ use axum::{
 use http::{HeaderMap, Request, StatusCode};
 use mainstay::{BoxError, Deadline, Error, http::Rejection, timeout::DeadlineFromHeaderLayer};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 use tower::ServiceExt;
 
 #[derive(Debug, Deserialize, Serialize)]
@@ -23,9 +23,20 @@ struct Order {
     cents: u32,
 }
 
-/// `POST /charges`
+/// What was charged with this key is given back.
+#[derive(Debug, Deserialize, Serialize)]
+struct Refund {
+    #[serde(rename(deserialize = "charge", serialize = "capture"))]
+    charge: String,
+}
+
+/// `POST /charges`, `POST /refunds`
 pub(crate) fn routes(provider: Upstream) -> Router {
-    Router::new().route("/charges", post(charge)).with_state(provider).layer(DeadlineFromHeaderLayer)
+    Router::new()
+        .route("/charges", post(charge))
+        .route("/refunds", post(refund))
+        .with_state(provider)
+        .layer(DeadlineFromHeaderLayer)
 }
 
 async fn charge(
@@ -34,18 +45,39 @@ async fn charge(
     deadline: Option<Extension<Deadline>>,
     order: Result<Json<Order>, JsonRejection>,
 ) -> Response {
-    let order = match order {
-        Ok(Json(order)) => order,
+    pass_on(provider, "/captures", &headers, deadline, order).await
+}
+
+async fn refund(
+    State(provider): State<Upstream>,
+    headers: HeaderMap,
+    deadline: Option<Extension<Deadline>>,
+    refund: Result<Json<Refund>, JsonRejection>,
+) -> Response {
+    pass_on(provider, "/refunds", &headers, deadline, refund).await
+}
+
+async fn pass_on<T: Serialize>(
+    provider: Upstream,
+    path: &'static str,
+    headers: &HeaderMap,
+    deadline: Option<Extension<Deadline>>,
+    wish: Result<Json<T>, JsonRejection>,
+) -> Response {
+    let wish = match wish {
+        Ok(Json(wish)) => json!(wish),
         Err(rejection) => {
             return wire::problem(rejection.status(), "bad_order", &rejection.body_text(), &json!({}));
         }
     };
-    match capture(provider, &headers, deadline, &order).await {
+    match ask(provider, path, headers, deadline, &wish).await {
         Ok(response) if response.status().is_success() => response,
+        // It works, and says no.
+        Ok(response) if response.status() == StatusCode::CONFLICT => response,
         Ok(response) => wire::problem(
             StatusCode::BAD_GATEWAY,
             "provider_failed",
-            "the provider could not capture the amount",
+            "the provider could not do it",
             &json!({ "provider_status": response.status().as_u16() }),
         ),
         // What the stack itself says no to is honest about it: nothing was captured, or nobody knows.
@@ -56,16 +88,17 @@ async fn charge(
     }
 }
 
-/// Asks the provider for the money, with the key that the gateway gave the order, and no longer than the gateway waits.
-async fn capture(
+/// Asks the provider with the key that payment was asked with, and no longer than is waited for.
+async fn ask(
     provider: Upstream,
+    path: &'static str,
     headers: &HeaderMap,
     deadline: Option<Extension<Deadline>>,
-    order: &Order,
+    wish: &Value,
 ) -> Result<Response, Error<BoxError>> {
-    let mut request = Request::post("/captures")
+    let mut request = Request::post(path)
         .header("content-type", "application/json")
-        .body(Body::from(json!(order).to_string()))
+        .body(Body::from(wish.to_string()))
         .expect("a constant head is valid");
     for name in [TRACEPARENT, IDEMPOTENCY_KEY] {
         if let Some(value) = headers.get(&name) {
@@ -86,7 +119,7 @@ mod tests {
     use tower::{service_fn, util::BoxCloneSyncService};
 
     #[tokio::test(start_paused = true)]
-    async fn the_provider_is_given_the_key_and_no_more_time_than_the_gateway_has() {
+    async fn the_provider_is_given_the_key_and_no_more_time_than_its_callers_have() {
         let (sender, asked) = mpsc::channel();
         let provider = service_fn(move |request: Request<Body>| {
             sender.send(request.map(drop)).unwrap();

@@ -10,7 +10,8 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use http::{HeaderMap, HeaderName, StatusCode};
+use http::{HeaderMap, StatusCode};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::time::sleep;
@@ -18,20 +19,25 @@ use tokio::time::sleep;
 /// In bytes.
 pub(crate) const LONGEST_KEY: usize = 255;
 
-/// `POST /captures`
+/// `POST /captures`, `POST /refunds`
 pub(crate) fn routes(books: Books) -> Router {
-    Router::new().route("/captures", post(capture)).with_state(books)
+    Router::new().route("/captures", post(capture)).route("/refunds", post(refund)).with_state(books)
 }
 
-/// `GET /books`
+/// `GET /books`, and the same at `GET /ledger`, as other services have it
 pub(crate) fn audit(books: Books) -> Router {
-    Router::new().route("/books", get(balance)).with_state(books)
+    Router::new().route("/books", get(balance)).route("/ledger", get(balance)).with_state(books)
+}
+
+/// What was captured with this key is given back.
+#[derive(Debug, Deserialize)]
+struct Refund {
+    capture: String,
 }
 
 /// Takes an amount once for each key. A client that leaves while it waits here has paid nothing.
 async fn capture(State(books): State<Books>, headers: HeaderMap, order: Json<Value>) -> Response {
-    let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
-    let key = text(IDEMPOTENCY_KEY);
+    let key = wire::text(&headers, &IDEMPOTENCY_KEY);
     if key.is_some_and(|key| key.len() > LONGEST_KEY) {
         return wire::problem(
             StatusCode::BAD_REQUEST,
@@ -41,9 +47,17 @@ async fn capture(State(books): State<Books>, headers: HeaderMap, order: Json<Val
         );
     }
     sleep(Duration::from_millis(30)).await;
-    let receipt = books.capture(key, text(TRACEPARENT), order["cents"].as_u64().unwrap_or_default());
+    let cents = order["cents"].as_u64().unwrap_or_default();
+    let Some(receipt) = books.capture(key, wire::text(&headers, &TRACEPARENT), cents) else {
+        return wire::problem(StatusCode::CONFLICT, "refunded", "what this key pays for was called off", &json!({}));
+    };
     let receipt = json!({ "success": true, "receipt": receipt.receipt, "captured_cents": receipt.captured_cents });
     wire::with_trace(&headers, Json(receipt).into_response())
+}
+
+async fn refund(State(books): State<Books>, headers: HeaderMap, Json(refund): Json<Refund>) -> Response {
+    let refunded = json!({ "success": true, "refunded_cents": books.refund(&refund.capture) });
+    wire::with_trace(&headers, Json(refunded).into_response())
 }
 
 async fn balance(State(books): State<Books>) -> Json<Balance> {
