@@ -55,7 +55,9 @@ impl Audit {
                 let problems = ledgers.problems();
                 Self { ok: problems.is_empty(), problems, ledgers: Some(ledgers) }
             }
-            Err(error) => Self { ok: false, problems: vec![format!("a ledger cannot be read: {error}")], ledgers: None },
+            Err(error) => {
+                Self { ok: false, problems: vec![format!("a ledger cannot be read: {error}")], ledgers: None }
+            }
         }
     }
 }

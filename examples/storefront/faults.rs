@@ -289,6 +289,14 @@ mod tests {
         assert!(start < end && script.fault_at(start) == Fault::Healthy && script.fault_at(end) == Fault::Healthy);
     }
 
+    #[test]
+    fn the_inventory_breaks_while_orders_are_paid_and_is_well_before_the_silence() {
+        let script = Script::over(Duration::from_secs(20));
+        let Range { start, end } = script.confirm_outage;
+        assert!(start < end && script.fault_at(start) == Fault::Healthy && end < script.silence().start);
+        assert!(script.silence().contains(&script.kill()));
+    }
+
     #[tokio::test(start_paused = true)]
     async fn the_switches_follow_the_script() {
         use Fault::{Failing, Flaky, Healthy, Pausing, Silent, Slow};
@@ -315,6 +323,13 @@ mod tests {
         }
         assert_eq!((switches.provider.requests(), switches.provider.sick_calls()), (7, 3));
         playing.await.unwrap();
+
+        switches.provider.set(Silent);
+        switches.heal();
+        assert_eq!(
+            (switches.provider.fault(), switches.catalog.each_ref().map(Switch::fault)),
+            (Healthy, [Healthy; 2])
+        );
     }
 
     #[test]

@@ -44,10 +44,10 @@ impl Pool {
     }
 }
 
-/// A request takes some 25 ms while all is well, and the pools are planned for 100 ms: by Little's law a tenth of the rate
-/// is then in progress.
+/// A request takes some 50 ms while all is well, since an order is written down several times on its way; and the pools are
+/// planned for 200 ms: by Little's law a fifth of the rate is then in progress.
 pub(crate) fn slots_for(rate: u32) -> usize {
-    usize::try_from(rate.div_ceil(10)).expect("a rate fits").max(4)
+    usize::try_from(rate.div_ceil(5)).expect("a rate fits").max(4)
 }
 
 /// A request holds its slot until it is answered, or until the client is gone.
@@ -70,7 +70,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_full_pool_sends_away_and_a_client_that_left_makes_room() {
-        let pool = Pool::planned_for("test", 40);
+        let pool = Pool::planned_for("test", 20);
         let shop = pool.guard(Router::new().route("/", get(async || pending::<()>().await)));
         let visit = || shop.clone().oneshot(Request::new(Body::empty()));
 

@@ -21,13 +21,7 @@ use crate::{
 };
 use mainstay::BoxError;
 use metrics_exporter_prometheus::PrometheusHandle;
-use std::{
-    fs, io,
-    net::SocketAddr,
-    path::PathBuf,
-    sync::Arc,
-    time::Duration,
-};
+use std::{fs, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use tokio::{
     net::TcpListener,
     time::{Instant, sleep, sleep_until},

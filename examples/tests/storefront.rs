@@ -8,7 +8,7 @@ use std::{
     io::{BufRead, BufReader, Read, Write},
     net::{TcpListener, TcpStream},
     panic,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, ChildStdout, Command, Output, Stdio},
     sync::{PoisonError, RwLock, RwLockReadGuard},
     thread,
@@ -23,6 +23,11 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_storefront");
 fn storefront(arguments: &[&str]) -> Command {
     let mut command = Command::new(PROGRAM);
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    // The journal in memory, where there is such a place: what a disk of many takes for an `fsync` is not judged here.
+    let memory = Path::new("/dev/shm");
+    if memory.is_dir() {
+        command.env("TMPDIR", memory);
+    }
     command
 }
 
@@ -110,6 +115,7 @@ fn experiment(seed: &str) -> (Value, String) {
     let table = text(&output.stdout).to_owned();
     numbers_add_up(&report, seed);
     nobody_pays_twice_or_gets_more_than_the_limit(&report, seed);
+    books_balance(&report, &table);
     table_shows(&report, &table);
     let page = fs::read_to_string(reports.join("report.html")).unwrap();
     page_needs_nothing_else(&page, seed);
@@ -174,6 +180,58 @@ fn nobody_pays_twice_or_gets_more_than_the_limit(report: &Value, seed: &str) {
     assert!(on("abuser/ok") <= limit, "seed {seed}: {report}");
     assert!(on("abuser/limited") <= on("abuser/offered") - limit, "seed {seed}: {report}");
     assert!(off("abuser/limited") + off("customers_limited") + on("customers_limited") < 0.5, "seed {seed}: {report}");
+}
+
+fn books_balance(report: &Value, table: &str) {
+    let books = &report["books"];
+    assert_eq!((&books["ok"], &books["problems"]), (&true.into(), &Value::Array(Vec::new())), "{report}");
+    assert_eq!(report.pointer("/details/on/audit"), Some(books));
+    let of = |key: &str| number(books, key);
+    let same = |one: f64, other: f64| assert!((one - other).abs() < 0.5, "{one} {other}: {report}");
+    same(of("/provider/captured") - of("/provider/refunded"), of("/orders/confirmed"));
+    same(of("/provider/captured_cents") - of("/provider/refunded_cents"), of("/orders/confirmed_cents"));
+    same(of("/inventory/confirmed"), of("/orders/confirmed"));
+    same(of("/notifications/sent"), of("/orders/confirmed"));
+    same(of("/inventory/open") + of("/orders/unsettled"), 0.0);
+    assert!(of("/inventory/lowest") >= 0.0 && of("/orders/confirmed") > 20.0, "{report}");
+
+    // Each saga has ended, and the money of those that were undone after the silence was given back.
+    let sagas = report.pointer("/details/on/orders").unwrap();
+    same(number(sagas, "/started"), number(sagas, "/completed") + number(sagas, "/compensated"));
+    same(number(sagas, "/completed"), of("/orders/confirmed"));
+    let causes = sagas["causes"].as_object().unwrap();
+    same(causes.values().map(|count| count.as_f64().unwrap()).sum(), number(sagas, "/compensated"));
+    assert_eq!(sagas["parked"], Value::Array(Vec::new()));
+    assert!(of("/provider/refunded") > 0.5, "{report}");
+    assert_eq!(cells(table)["amounts given back"][1], books["provider"]["refunded"].to_string());
+
+    // What the same customers and troubles leave behind without it: there, nobody looks whether it balances.
+    let off = report.pointer("/details/off/audit").unwrap();
+    assert_eq!(off["ok"], false, "{report}");
+    assert_eq!(report.pointer("/details/off/orders"), Some(&Value::Null));
+    assert!(number(off, "/provider/captured") > number(off, "/orders/confirmed"), "{report}");
+    assert!(number(off, "/inventory/open") > 0.5, "{report}");
+    assert_eq!(cells(table)["the books balance"], ["no", "yes"]);
+}
+
+#[test]
+fn the_books_balance_though_orders_are_killed() {
+    let _shared = share_machine();
+    let reports = directory("killed");
+    let path = reports.to_str().expect("the path is text");
+    let output =
+        storefront(&["--duration", "6s", "--rate", "100", "--kill-orders", "--report", path]).output().unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let report: Value = serde_json::from_str(&fs::read_to_string(reports.join("report.json")).unwrap()).unwrap();
+    assert_eq!(report["books"]["ok"], true, "{report}");
+    assert!(number(&report, "/details/killed_s") > 3.0, "{report}");
+
+    // What was under way was taken over, and has ended.
+    let sagas = report.pointer("/details/on/orders").unwrap();
+    assert!(number(sagas, "/recovered") > 0.5, "{report}");
+    let ended = number(sagas, "/completed") + number(sagas, "/compensated");
+    assert!((number(sagas, "/started") - ended).abs() < 0.5, "{report}");
+    assert!(number(&report, "/books/provider/refunded") > 0.5, "{report}");
 }
 
 fn resilience_pays(report: &Value, seed: &str) {
@@ -410,6 +468,7 @@ fn wrong_input_is_one_line() {
         (&["--port", "8080"], "--serve"),
         (&["--serve", "--port", "65536"], "65536"),
         (&["--serve", "--duration", "9s"], "--serve"),
+        (&["--serve", "--kill-orders"], "--serve"),
         (&["--rate", "20", "--rate", "30"], "--rate"),
     ] {
         one_line_and_code_two(arguments, said);
@@ -440,7 +499,9 @@ fn help_teaches() {
     let output = storefront(&["--help"]).output().unwrap();
     assert!(output.status.success());
     let help = text(&output.stdout);
-    for word in ["--duration", "--rate", "--seed", "--patience", "--limit", "--window", "--report", "--serve"] {
+    for word in
+        ["--duration", "--rate", "--seed", "--patience", "--limit", "--window", "--report", "--serve", "--kill-orders"]
+    {
         assert!(help.contains(word), "{word}: {help}");
     }
     for word in ["Examples:", "Exit codes:"] {
@@ -462,6 +523,8 @@ struct Shop {
     gateway: String,
     provider: String,
     catalog: Vec<String>,
+    inventory: String,
+    orders: String,
 }
 
 #[derive(Debug)]
@@ -481,19 +544,23 @@ impl Shop {
         let shared = share_machine();
         let mut child = storefront(&["--serve", "--limit", limit]).spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
-        let (mut gateway, mut sick) = (None, Vec::new());
-        // Where the provider is, and the two replicas of the catalog.
-        while sick.len() < 3 {
+        let (mut gateway, mut orders, mut sick) = (None, None, Vec::new());
+        // Where the provider is, the inventory, and the two replicas of the catalog.
+        while sick.len() < 4 {
             let mut line = String::new();
             assert!(stdout.read_line(&mut line).unwrap() > 0, "the shop says where it is");
             let address = || Some(line.split("http://").nth(1)?.split(['/', ',']).next()?.to_owned());
             if line.contains("is open at") {
                 gateway = address();
+            } else if line.contains("/ledger") {
+                orders = address();
             } else if line.contains("/faults/") {
                 sick.extend(address());
             }
         }
-        Self { _shared: shared, child, stdout, gateway: gateway.unwrap(), provider: sick.remove(0), catalog: sick }
+        let (provider, inventory) = (sick.remove(0), sick.remove(0));
+        let (gateway, orders) = (gateway.unwrap(), orders.unwrap());
+        Self { _shared: shared, child, stdout, gateway, provider, catalog: sick, inventory, orders }
     }
 
     fn get(&self, path: &str) -> Answer {
@@ -515,6 +582,14 @@ impl Shop {
         for replica in &self.catalog {
             assert_eq!(ask(replica, "POST", &format!("/faults/{fault}"), &[], "").status, 200);
         }
+    }
+
+    /// How the orders stand, once all of them have ended.
+    fn settled(&self) -> Value {
+        let ask = |path| serde_json::from_str::<Value>(&ask(&self.orders, "GET", path, &[], "").body).unwrap();
+        let ended = std::iter::repeat_with(|| ask("/open")).take(100_000).any(|open| open["running"] == 0);
+        assert!(ended, "some orders never end");
+        ask("/ledger")
     }
 
     /// What the provider has captured, and for which repeated keys it has not.
@@ -623,7 +698,7 @@ fn customers_who_hang_up_close_the_shop_for_nobody() {
     }
     assert_eq!(shop.get("/products/7").status, 200);
     assert_eq!(shop.get("/products/7").status, 200, "the other replica");
-    assert_eq!(shop.check_out(&[]).status, 200);
+    assert_eq!(shop.check_out(&[]).status, 201);
 }
 
 #[test]
@@ -631,11 +706,13 @@ fn a_person_breaks_the_provider_and_heals_it() {
     let shop = Shop::open();
     let product: Value = serde_json::from_str(&shop.get("/products/7").body).unwrap();
     assert_eq!((&product["id"], &product["price_cents"]), (&7.into(), &758.into()));
-    assert_eq!(shop.check_out(&[]).status, 200);
+    assert_eq!(shop.check_out(&[]).status, 201);
 
     assert_eq!(ask(&shop.provider, "POST", "/faults/failing", &[], "").status, 200);
     let failures = (0..50).map(|_| shop.check_out(&[])).take_while(|answer| answer.status == 502);
-    assert_eq!(failures.inspect(|answer| is_an_error(answer, 502, "provider_failed")).count(), 2, "then it opened");
+    let failed = failures.inspect(|answer| is_an_error(answer, 502, "order_failed")).count();
+    // What may have been taken is given back, and that fails, too: it opens after one order or two.
+    assert!((1..=2).contains(&failed), "{failed}");
 
     let refused = shop.check_out(&[]);
     is_an_error(&refused, 503, "circuit_open");
@@ -649,18 +726,24 @@ fn a_person_breaks_the_provider_and_heals_it() {
         r#"mainstay_circuits{circuit="payment-shadow",state="open"} 1"#,
         r#"mainstay_circuits{circuit="catalog",state="closed"} 2"#,
         r#"mainstay_rate_limit_refused_total{limiter="clients"} 0"#,
-        r#"storefront_requests_total{route="checkout",outcome="failed"} 2"#,
+        &format!(r#"storefront_requests_total{{route="checkout",outcome="failed"}} {failed}"#),
         r#"storefront_requests_total{route="browse",outcome="ok"} 2"#,
     ] {
         assert!(metrics.lines().any(|known| known == line), "{line}: {metrics}");
     }
 
-    // Silent: a call that gets through is given up by payment, which says that nobody knows. Then all is well again.
+    // Silent: a charge that gets through is given up by payment, which says that nobody knows. Then all is well again.
     assert_eq!(ask(&shop.provider, "POST", "/faults/silent", &[], "").status, 200);
     let unknown = std::iter::repeat_with(|| shop.check_out(&[])).find(|answer| answer.status != 503).unwrap();
-    is_an_error(&unknown, 504, "timed_out");
+    is_an_error(&unknown, 502, "order_failed");
     assert_eq!(ask(&shop.provider, "POST", "/faults/healthy", &[], "").status, 200);
-    assert!(std::iter::repeat_with(|| shop.check_out(&[])).take(100_000).any(|answer| answer.status == 200));
+    assert!(std::iter::repeat_with(|| shop.check_out(&[])).take(100_000).any(|answer| answer.status == 201));
+
+    // What was taken in silence is given back: all that is kept is what these two paid.
+    assert_eq!(shop.settled()["orders"]["confirmed"], 2);
+    let books: Value = serde_json::from_str(&ask(&shop.provider, "GET", "/ledger", &[], "").body).unwrap();
+    assert_eq!(number(&books, "/captured_cents") - number(&books, "/refunded_cents"), 2.0 * 758.0, "{books}");
+    assert!(number(&books, "/refunded") > 0.5, "{books}");
 }
 
 #[test]
@@ -700,16 +783,17 @@ fn who_sends_an_order_again_pays_once() {
     let shop = Shop::open();
     let receipt = |headers: &[&str]| {
         let answer = shop.check_out(headers);
-        assert_eq!(answer.status, 200, "{answer:?}");
+        assert_eq!(answer.status, 201, "{answer:?}");
         serde_json::from_str::<Value>(&answer.body).unwrap()["receipt"].as_u64().unwrap()
     };
     let key = ["idempotency-key: a key of one's own"];
     assert_eq!([receipt(&key), receipt(&key)], [1, 1]);
-    assert_eq!(shop.books(), [1, 1, 0]);
+    // Orders knows the key, and asks nobody again.
+    assert_eq!(shop.books(), [1, 0, 0]);
 
     // Who sends none is given a new one each time: these are two orders.
     assert_eq!([receipt(&[]), receipt(&[])], [2, 3]);
-    assert_eq!(shop.books(), [3, 1, 0]);
+    assert_eq!(shop.books(), [3, 0, 0]);
 
     let long = format!("idempotency-key: {}", "k".repeat(256));
     is_an_error(&shop.check_out(&[&long]), 400, "bad_key");
@@ -717,13 +801,50 @@ fn who_sends_an_order_again_pays_once() {
 }
 
 #[test]
+fn what_cannot_be_sold_is_said_and_leaves_nothing_behind() {
+    let shop = Shop::open();
+    let json = ["content-type: application/json"];
+    let order = |product: u32, headers: &[&str]| {
+        let body = format!(r#"{{"product":{product},"cents":758}}"#);
+        ask(&shop.gateway, "POST", "/checkout", &[&json, headers].concat(), &body)
+    };
+    // Of this one there is a single piece.
+    assert_eq!(order(50, &[]).status, 201);
+    is_an_error(&order(50, &[]), 409, "out_of_stock");
+    is_an_error(&order(100_000, &[]), 422, "no_such_product");
+    is_an_error(&order(7, &["authorization: Bearer blocked"]), 403, "blocked");
+
+    let ledger = shop.settled();
+    let stands = ["confirmed", "unsettled"].map(|key| ledger["orders"][key].as_u64().unwrap());
+    assert_eq!((stands, &ledger["sagas"]["compensated"]), ([1, 0], &3.into()), "{ledger}");
+    let stock: Value = serde_json::from_str(&ask(&shop.inventory, "GET", "/ledger", &[], "").body).unwrap();
+    assert_eq!((&stock["open"], &stock["confirmed"], &stock["lowest"]), (&0.into(), &1.into(), &0.into()));
+    assert_eq!(shop.books(), [1, 0, 0]);
+}
+
+#[test]
+fn an_order_goes_on_though_its_customer_has_left() {
+    let shop = Shop::open();
+    let key = ["idempotency-key: patient"];
+    assert_eq!(ask(&shop.inventory, "POST", "/faults/broken", &[], "").status, 200);
+    is_an_error(&shop.check_out(&key), 504, "timed_out");
+    assert_eq!(ask(&shop.inventory, "POST", "/faults/healthy", &[], "").status, 200);
+    assert_eq!(shop.settled()["orders"]["confirmed"], 1);
+
+    // Who asks again with the same key gets the order, and has paid once.
+    let answer = shop.check_out(&key);
+    assert_eq!(answer.status, 201, "{answer:?}");
+    assert_eq!(shop.books(), [1, 0, 0]);
+}
+
+#[test]
 fn a_flaky_provider_is_asked_again_and_nobody_pays_twice() {
     let shop = Shop::open();
     assert_eq!(ask(&shop.provider, "POST", "/faults/flaky", &[], "").status, 200);
-    // What happens to a request depends on its key, so these are always the same.
+    // What happens to a request depends on its trace, and the gateway counts them: these are always the same.
     for order in 0..60 {
         let answer = shop.check_out(&[&format!("idempotency-key: order-{order}")]);
-        assert_eq!(answer.status, 200, "{order}: {answer:?}");
+        assert_eq!(answer.status, 201, "{order}: {answer:?}");
     }
     let [captured, repeated, charged_twice] = shop.books();
     assert_eq!((captured, charged_twice), (60, 0));

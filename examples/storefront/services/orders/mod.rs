@@ -189,7 +189,7 @@ impl Sagas {
         Ok(Self { engine, saga, journal, told, table, circuit, recovered })
     }
 
-    /// Waits until the order has ended, or can be told to fail. Whoever leaves earlier finds it under the same key.
+    /// Waits until it is known how the order ends. Whoever leaves earlier finds it under the same key.
     async fn run(&self, order: Order) -> Response {
         // An order that cannot be paid is not begun.
         if let Err(refused) = self.circuit.check(Instant::now().into_std()) {
@@ -200,11 +200,16 @@ impl Sagas {
         let handle = match self.engine.start(&self.saga, &key, order).await {
             Ok(handle) => handle,
             Err(StartError::Refused(refused)) => return wire::rejected(refused.into()),
-            Err(error) => return wire::problem(StatusCode::INTERNAL_SERVER_ERROR, "not_started", &chain(&error), &json!({})),
+            Err(error) => {
+                return wire::problem(StatusCode::INTERNAL_SERVER_ERROR, "not_started", &chain(&error), &json!({}));
+            }
         };
         let outcome = tokio::select! {
             biased;
-            failed = listening.failed() => return no(failed.outcome, &failed.text, failed.retry_after),
+            ends = listening.ends() => return match ends {
+                Ok(receipt) => yes(&key, receipt),
+                Err(failed) => no(failed.outcome, &failed.text, failed.retry_after),
+            },
             outcome = handle.outcome() => outcome,
         };
         match outcome {

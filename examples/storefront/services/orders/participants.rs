@@ -1,12 +1,18 @@
 //! Who takes part in an order, and how each is asked. With the same key each does the same thing once.
 
-use super::{told::Told, table::{Against, Table}};
+use super::{
+    table::{Against, Table},
+    told::Told,
+};
 use crate::{
     stacks::Upstream,
     wire::{IDEMPOTENCY_KEY, TRACEPARENT},
 };
 use axum::body::{Body, to_bytes};
-use http::{Request, Response, header::{AUTHORIZATION, CONTENT_TYPE}};
+use http::{
+    Request, Response,
+    header::{AUTHORIZATION, CONTENT_TYPE},
+};
 use mainstay::{
     BoxError, Error,
     http::HttpStatus,
@@ -89,7 +95,8 @@ impl std::error::Error for Broken {
 impl Participants {
     /// The name of the account.
     pub(super) async fn find_user(&self, order: &Order) -> Result<String, StepError> {
-        let account = self.ask(order, Ask { service: &self.users, path: "/account", key: None, body: Value::Null }).await?;
+        let account =
+            self.ask(order, Ask { service: &self.users, path: "/account", key: None, body: Value::Null }).await?;
         Ok(account["name"].as_str().unwrap_or_default().to_owned())
     }
 
@@ -136,7 +143,14 @@ impl Participants {
     }
 
     /// Asks for a change, which is made once for each key.
-    async fn tell(&self, order: &Order, service: &Service, path: &'static str, key: &str, body: Value) -> Result<Value, StepError> {
+    async fn tell(
+        &self,
+        order: &Order,
+        service: &Service,
+        path: &'static str,
+        key: &str,
+        body: Value,
+    ) -> Result<Value, StepError> {
         self.ask(order, Ask { service, path, key: Some(key), body }).await
     }
 
@@ -161,12 +175,13 @@ impl Ask<'_> {
             Some(key) => Request::post(self.path).header(IDEMPOTENCY_KEY, key),
         };
         let headers = [(TRACEPARENT, &order.trace), (AUTHORIZATION, &order.credential)];
-        let request = headers.into_iter().fold(request.header(CONTENT_TYPE, "application/json"), |request, (name, value)| {
-            match value {
-                Some(value) => request.header(name, value),
-                None => request,
-            }
-        });
+        let request =
+            headers.into_iter().fold(request.header(CONTENT_TYPE, "application/json"), |request, (name, value)| {
+                match value {
+                    Some(value) => request.header(name, value),
+                    None => request,
+                }
+            });
         let body = if self.key.is_none() { Body::empty() } else { Body::from(self.body.to_string()) };
         request.body(body).expect("what came as a header is one")
     }

@@ -1,9 +1,10 @@
 //! An order, as one would draw it.
 //!
 //! ```text
-//! find-user ─────┐
-//! reserve-stock ─┴▶ charge-payment ──▶ create-order ──▶ CONFIRM-STOCK ──▶ confirm-order
-//!  ↺ release        ↺ refund            ↺ cancel       (no way back)  └─▶ send-confirmation
+//! find-user ─────┬─▶ charge-payment ─┬─▶ CONFIRM-STOCK ─┬─▶ confirm-order
+//!                │    ↺ refund       │   (no way back)  │
+//! reserve-stock ─┴─▶ create-order ───┘                  └─▶ send-confirmation
+//!   ↺ release          ↺ cancel
 //! ```
 
 use super::participants::{Order, Participants, Receipt};
@@ -46,19 +47,21 @@ fn order<'s>(mut s: Draft<'s, Participants>, order: Out<'s, Order>, soon: Backof
         refund,
     );
     let created = s.step(
-        undone(step("create-order").after(receipt)),
+        undone(step("create-order").after((user, reservation))),
         order,
         async |cx, order| cx.app().create_order(&order, cx.key()).await,
         async |cx, _, _| Ok(cx.app().cancel_order(cx.do_key()).await?),
     );
 
     let (mut s, _) = s.pivot(
-        step("confirm-stock").after(created).attempts(MANY),
+        step("confirm-stock").after((receipt, created)).attempts(MANY),
         (order, reservation),
         async |cx, (order, reservation)| cx.app().confirm_stock(&order, cx.key(), &reservation).await,
     );
     let step = |name| Step::named(name).backoff(soon);
-    s.retriable(step("confirm-order"), (order, created), async |cx, (order, created)| {
+    s.retriable(step("confirm-order"), (order, created, receipt), async |cx, (order, created, receipt)| {
+        // There is no way back any more.
+        cx.app().told.tell(&order.key, &Ok(receipt));
         cx.app().confirm_order(&order, &created).await
     });
     s.retriable(step("send-confirmation"), (order, user), async |cx, (order, user)| {
@@ -69,7 +72,7 @@ fn order<'s>(mut s: Draft<'s, Participants>, order: Out<'s, Order>, soon: Backof
 
 /// Whoever waits for the order is told at once if it cannot be paid.
 async fn charge(cx: StepCx<Participants>, order: Order) -> Result<Receipt, StepError> {
-    cx.app().charge(&order, cx.key()).await.inspect_err(|error| cx.app().told.tell(&order.key, error))
+    cx.app().charge(&order, cx.key()).await.inspect_err(|error| cx.app().told.tell(&order.key, &Err(error.into())))
 }
 
 /// By the key of the charge, so that it does not matter whether anybody knows what became of that.

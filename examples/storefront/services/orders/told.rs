@@ -1,5 +1,7 @@
-//! Tells who waits for an order that there will be none, as soon as that is known: what is to be given back takes its time.
+//! Tells who waits for an order how it ends, as soon as that is known. What is to be given back, or to be written to the
+//! customer, takes its time.
 
+use super::participants::Receipt;
 use mainstay::saga::{FailedAs, StepError};
 use std::{
     collections::HashMap,
@@ -16,51 +18,58 @@ pub(super) struct Failed {
     pub(super) retry_after: Option<Duration>,
 }
 
+/// How an order ends.
+pub(super) type Ends = Result<Receipt, Failed>;
+
 /// Who waits for which order.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Told {
-    waiting: Arc<Mutex<HashMap<String, Vec<oneshot::Sender<Failed>>>>>,
+    waiting: Arc<Mutex<Waiting>>,
 }
+
+type Waiting = HashMap<String, Vec<oneshot::Sender<Ends>>>;
 
 /// Somebody who waits.
 #[derive(Debug)]
 pub(super) struct Listening {
     told: Told,
     order: String,
-    failed: oneshot::Receiver<Failed>,
+    ends: oneshot::Receiver<Ends>,
 }
 
 impl Told {
     /// Listens from now on.
     pub(super) fn listen(&self, order: &str) -> Listening {
-        let (sender, failed) = oneshot::channel();
+        let (sender, ends) = oneshot::channel();
         self.with(|waiting| waiting.entry(order.to_owned()).or_default().push(sender));
-        Listening { told: self.clone(), order: order.to_owned(), failed }
+        Listening { told: self.clone(), order: order.to_owned(), ends }
     }
 
-    /// The order has failed for good.
-    pub(super) fn tell(&self, order: &str, error: &StepError) {
-        let failed = Failed {
-            outcome: error.outcome(),
-            text: error.to_string().into(),
-            retry_after: error.retry_after(),
-        };
+    /// The order ends like this, and no other way is left.
+    pub(super) fn tell(&self, order: &str, ends: &Ends) {
         for waiting in self.with(|waiting| waiting.remove(order)).unwrap_or_default() {
             // Who has left need not be told.
-            drop(waiting.send(failed.clone()));
+            drop(waiting.send(ends.clone()));
         }
     }
 
-    fn with<T>(&self, act: impl FnOnce(&mut HashMap<String, Vec<oneshot::Sender<Failed>>>) -> T) -> T {
+    fn with<T>(&self, act: impl FnOnce(&mut Waiting) -> T) -> T {
         act(&mut self.waiting.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
+impl From<&StepError> for Failed {
+    fn from(error: &StepError) -> Self {
+        let text = error.to_string().into();
+        Self { outcome: error.outcome(), text, retry_after: error.retry_after() }
+    }
+}
+
 impl Listening {
-    /// Ends only if the order fails.
-    pub(super) async fn failed(&mut self) -> Failed {
-        match (&mut self.failed).await {
-            Ok(failed) => failed,
+    /// How it ends; never, if nobody tells.
+    pub(super) async fn ends(&mut self) -> Ends {
+        match (&mut self.ends).await {
+            Ok(ends) => ends,
             Err(_) => std::future::pending().await,
         }
     }
@@ -68,7 +77,7 @@ impl Listening {
 
 impl Drop for Listening {
     fn drop(&mut self) {
-        self.failed.close();
+        self.ends.close();
         self.told.with(|waiting| {
             if let Some(senders) = waiting.get_mut(&self.order) {
                 senders.retain(|sender| !sender.is_closed());
@@ -88,12 +97,13 @@ mod tests {
     async fn all_who_wait_are_told_and_nobody_else() {
         let told = Told::default();
         let [mut first, mut second, mut other] = ["a", "a", "b"].map(|order| told.listen(order));
-        told.tell("a", &StepError::not_executed("full").with_retry_after(Duration::from_secs(3)));
+        let error = StepError::not_executed("full").with_retry_after(Duration::from_secs(3));
+        told.tell("a", &Err((&error).into()));
         for listening in [&mut first, &mut second] {
-            let failed = listening.failed().await;
+            let failed = listening.ends().await.unwrap_err();
             assert_eq!((failed.outcome, failed.retry_after), (FailedAs::NotExecuted, Some(Duration::from_secs(3))));
         }
-        let still_waiting = tokio::time::timeout(Duration::ZERO, other.failed()).await;
+        let still_waiting = tokio::time::timeout(Duration::ZERO, other.ends()).await;
         assert!(still_waiting.is_err());
     }
 
