@@ -188,7 +188,7 @@ impl Script {
     /// When the orders service is killed, if it is: while money is taken and nobody is told.
     pub(crate) fn kill(&self) -> Duration {
         let silence = self.silence();
-        silence.start + (silence.end - silence.start) / 2
+        (silence.start + silence.end) / 2
     }
 
     /// While the provider is silent.

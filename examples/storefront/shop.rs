@@ -19,6 +19,7 @@ use crate::{
     stock::Stock,
     traffic::{Sent, Traffic},
 };
+use axum::Router;
 use mainstay::BoxError;
 use metrics_exporter_prometheus::PrometheusHandle;
 use std::{fs, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
@@ -95,65 +96,38 @@ impl Shop {
         plan: &Plan,
         metrics: PrometheusHandle,
     ) -> Result<Self, BoxError> {
-        let times = Times::of(plan);
-        let pool = |name| Pool::planned_for(name, plan.rate);
+        let (site, times) = (Site { patience: plan.patience, rate: plan.rate }, Times::of(plan));
+        let (switches, books, stock) = (Switches::default(), Books::new(), Stock::new());
 
-        let (switches, books) = (Switches::default(), Books::new());
-        let with_faults = |own: &Pool, routes, switch: &Switch| {
-            let sick = Sickness::of(switch.clone(), plan.patience).afflict(own.guard(routes));
-            sick.merge(sickness::controls(switch.clone()))
-        };
-
-        let own = pool("provider");
-        let routes = with_faults(&own, provider::routes(books.clone()), &switches.provider);
-        let provider = Server::start(Server::bind(ANY).await?, own, routes.merge(provider::audit(books.clone())))?;
-
-        let own = pool("payment");
-        let routes = own.guard(payment::routes(stacks::provider(resilience, provider.address, times)?));
-        let payment = Server::start(Server::bind(ANY).await?, own, routes)?;
-
-        let (stock, own) = (Stock::new(), pool("inventory"));
-        let confirmations = Sickness::of(switches.confirmations.clone(), plan.patience)
-            .afflict(inventory::confirmations(stock.clone()))
-            .merge(sickness::controls(switches.confirmations.clone()));
-        let routes = own.guard(inventory::routes(stock)).merge(confirmations);
-        let inventory = Server::start(Server::bind(ANY).await?, own, routes)?;
-
-        let own = pool("users");
-        let routes = own.guard(users::routes());
-        let users = Server::start(Server::bind(ANY).await?, own, routes)?;
-
-        let own = pool("notifications");
-        let routes = own.guard(notifications::routes(Outbox::new()));
-        let notifications = Server::start(Server::bind(ANY).await?, own, routes)?;
+        let [routes, audit] = [provider::routes(books.clone()), provider::audit(books.clone())];
+        let provider = site.start_sick("provider", routes, &switches.provider, audit).await?;
+        let routes = payment::routes(stacks::provider(resilience, provider.address, times)?);
+        let payment = site.start("payment", routes).await?;
+        let [routes, audit] = [inventory::confirmations(stock.clone()), inventory::routes(stock)];
+        let inventory = site.start_sick("inventory", routes, &switches.confirmations, audit).await?;
+        let users = site.start("users", users::routes()).await?;
+        let notifications = site.start("notifications", notifications::routes(Outbox::new())).await?;
 
         let directory = Directory::new(resilience)?;
-        let orders = Taker::start(orders::Settings {
-            resilience,
-            plan: *plan,
-            port: ANY,
-            directory: directory.path.clone(),
-            peers: Peers {
-                users: users.address,
-                inventory: inventory.address,
-                payment: payment.address,
-                notifications: notifications.address,
-            },
-        })
-        .await?;
+        let peers = Peers {
+            users: users.address,
+            inventory: inventory.address,
+            payment: payment.address,
+            notifications: notifications.address,
+        };
+        let settings =
+            orders::Settings { resilience, plan: *plan, port: ANY, directory: directory.path.clone(), peers };
+        let orders = Taker::start(settings).await?;
 
         let mut replicas = Vec::new();
         for (name, switch) in REPLICAS.into_iter().zip(&switches.catalog) {
-            let own = pool(name);
-            let routes = with_faults(&own, catalog::routes(name), switch);
-            replicas.push(Server::start(Server::bind(ANY).await?, own, routes)?);
+            replicas.push(site.start_sick(name, catalog::routes(name), switch, Router::new()).await?);
         }
         let catalog = [0, 1].map(|replica: usize| replicas[replica].address);
 
-        let own = pool("gateway");
+        let own = site.pool("gateway");
         let (browse, to_catalog) = stacks::catalog(resilience, &catalog, times)?;
-        let checkout = stacks::orders(resilience, orders.address(), times)?;
-        let routes = own.guard(gateway::routes(browse, checkout));
+        let routes = own.guard(gateway::routes(browse, stacks::orders(resilience, orders.address(), times)?));
         let routes = match resilience {
             Resilience::Off => routes,
             Resilience::On => limits::for_each_client(routes, plan)?,
@@ -231,6 +205,39 @@ impl Shop {
         }
         self.directory.keep = keep;
         keep.then(|| self.directory.path.clone())
+    }
+}
+
+/// Where services are built: each has a pool of its own, as large as the others'.
+#[derive(Clone, Copy, Debug)]
+struct Site {
+    patience: Duration,
+    rate: u32,
+}
+
+impl Site {
+    fn pool(self, name: &'static str) -> Pool {
+        Pool::planned_for(name, self.rate)
+    }
+
+    async fn start(self, name: &'static str, routes: Router) -> io::Result<Server> {
+        let own = self.pool(name);
+        let routes = own.guard(routes);
+        Server::start(Server::bind(ANY).await?, own, routes)
+    }
+
+    /// A service whose routes have what its switch says, before its pool; what operators and others ask for has not.
+    async fn start_sick(
+        self,
+        name: &'static str,
+        routes: Router,
+        switch: &Switch,
+        others: Router,
+    ) -> io::Result<Server> {
+        let own = self.pool(name);
+        let sick = Sickness::of(switch.clone(), self.patience).afflict(own.guard(routes));
+        let routes = sick.merge(sickness::controls(switch.clone())).merge(others);
+        Server::start(Server::bind(ANY).await?, own, routes)
     }
 }
 

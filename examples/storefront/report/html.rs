@@ -233,7 +233,7 @@ fn circuit_section(comparison: &Comparison, on: &Run) -> String {
         }
     }
     format!(
-        "<h2>The circuit between gateway and payment</h2>\n<p class=\"soft\">Closed: calls pass. Open: they are refused for \
+        "<h2>The circuit between orders and payment</h2>\n<p class=\"soft\">Closed: calls pass. Open: they are refused for \
          {} ms. Half-open: two probes pass and decide. Calls that take more than {} ms count as failed, and do so \
          while they are still in flight. With resilience off there is no circuit.</p>\n{}",
         times.open_for.as_millis(),
@@ -261,16 +261,22 @@ fn terms(comparison: &Comparison) -> String {
          while both replicas of the catalog fail (the grey stripe in the charts)</dd>\n\
          <dt>flaky</dt><dd>one request in eight is answered with 503, or its connection breaks before or after the amount \
          is captured; in both modes the same ones</dd>\n\
-         <dt>attempts</dt><dd>requests that the gateway sends: one per call, and retries, and hedges, which are sent when the \
+         <dt>attempts</dt><dd>requests that a client sends: one per call, and retries, and hedges, which are sent when the \
          first answer takes long; both are paid from a budget that every good answer fills a little</dd>\n\
          <dt>charged twice</dt><dd>amounts that the provider captured for a visit that had paid already</dd>\n\
-         <dt>silence</dt><dd>from the moment the provider falls silent to the opening of the payment circuit, if it was \
+         <dt>orders</dt><dd>with resilience on each is a saga: what was done before a step failed is undone, and after the stock is \
+         confirmed what is left is done until it works, also when the customer has left or the process was killed. With \
+         resilience off it is a row of calls</dd>\n\
+         <dt>the books</dt><dd>the ledgers of the provider, the inventory, orders and notifications, read when all has come to \
+         its end: money kept equals confirmed orders, in number and in cents; nothing is reserved for nobody; each \
+         order is confirmed or cancelled; each confirmed one was told to its customer</dd>\n\
+         <dt>silence</dt><dd>from the moment the provider falls silent, after it has taken the money, to the opening of the payment circuit, if it was \
          closed; without in-flight detection, to that of another in shadow mode, which sees the same calls by the same rules, \
          but each only at its end</dd>\n\
          <dt>recovery</dt><dd>from the moment the provider is healthy for good to the end of the last {grain} ms in which \
          fewer than 95 % of the customers were served in time</dd>\n\
          <dt>off</dt><dd>every call waits as long as its caller does</dd>\n\
-         <dt>on</dt><dd>a limit for each client, timeouts (gateway {total} ms in all and {payment} ms per attempt, payment \
+         <dt>on</dt><dd>a limit for each client, timeouts (gateway {total} ms in all, orders {payment} ms per attempt, payment \
          {provider} ms), circuits, retries, hedges and the stale price list; a refusal becomes a 503 or 429 with <code>Retry-After</code></dd>\n\
          <dt>both</dt><dd>the same customers at the same moments, the same outage, and pools of {slots} requests in progress \
          with a queue of as many in each service</dd>\n</dl>\n",

@@ -29,7 +29,7 @@ pub(crate) struct Apart {
 struct Process {
     child: Child,
     /// Once it is closed the process stops, also if nobody here can tell it to any more.
-    _stdin: Option<ChildStdin>,
+    lifeline: Option<ChildStdin>,
 }
 
 impl Apart {
@@ -49,7 +49,7 @@ impl Apart {
 
     /// Lets the process stop by itself.
     pub(crate) async fn close(self) {
-        drop(self.process()._stdin.take());
+        drop(self.process().lifeline.take());
         let start = Instant::now();
         while start.elapsed() < GRACE && matches!(self.process().child.try_wait(), Ok(None)) {
             sleep(Duration::from_millis(10)).await;
@@ -72,7 +72,7 @@ impl Process {
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
         let mut child = command.spawn()?;
         let stdout = child.stdout.take().ok_or("the process has no output")?;
-        let process = Self { _stdin: child.stdin.take(), child };
+        let process = Self { lifeline: child.stdin.take(), child };
         let line = spawn_blocking(move || {
             let mut line = String::new();
             BufReader::new(stdout).read_line(&mut line).map(|_| line)
