@@ -252,6 +252,34 @@ mod tests {
         assert_ne!(mishaps, again, "who comes again is not doomed");
     }
 
+    /// Routes that count what is done.
+    fn counting() -> (Arc<AtomicU32>, Router) {
+        let done = Arc::new(AtomicU32::new(0));
+        let count = Arc::clone(&done);
+        // Relaxed: read when the requests have been answered, or given up.
+        (done, Router::new().route("/", post(async move || count.fetch_add(1, Ordering::Relaxed).to_string())))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_service_does_what_it_is_asked_for_and_says_nothing() {
+        let (done, routes) = counting();
+        let asked = sick(Fault::Silent, routes).oneshot(Request::post("/").body(Body::empty()).unwrap());
+        assert!(tokio::time::timeout(PATIENCE, asked).await.is_err());
+        assert_eq!(done.load(Ordering::Relaxed), 1);
+    }
+
+    #[tokio::test]
+    async fn a_broken_service_fails_before_it_has_done_something_or_afterwards() {
+        let (done, routes) = counting();
+        let routes = sick(Fault::Broken, routes);
+        for trace in 0..200 {
+            let request = Request::post("/").header(TRACEPARENT, trace).body(Body::empty()).unwrap();
+            assert_eq!(routes.clone().oneshot(request).await.unwrap().status(), 500);
+        }
+        // 100 expected, with a standard deviation of 7: five of them.
+        assert!((65..=135).contains(&done.load(Ordering::Relaxed)), "{done:?}");
+    }
+
     #[tokio::test]
     async fn what_breaks_off_is_no_answer_at_all_to_a_client() {
         let done = Arc::new(AtomicU32::new(0));
