@@ -45,10 +45,10 @@ mod stock;
 mod traffic;
 mod wire;
 
-use experiment::{Comparison, Run};
+use audit::Audit;
 use interrupt::Interrupt;
 use mainstay::BoxError;
-use std::{io::Write, process::ExitCode};
+use std::{io::Write, path::Path, process::ExitCode};
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -71,11 +71,8 @@ fn ended(result: Result<ExitCode, BoxError>) -> ExitCode {
 }
 
 /// With resilience on the books have to balance.
-fn judge(comparison: &Comparison) -> ExitCode {
-    let Some(Run { audit: Some(audit), kept, .. }) = &comparison.on else { return ExitCode::SUCCESS };
-    if audit.ok {
-        return ExitCode::SUCCESS;
-    }
+fn judge(audit: Option<&Audit>, kept: Option<&Path>) -> ExitCode {
+    let Some(audit) = audit.filter(|audit| !audit.ok) else { return ExitCode::SUCCESS };
     eprintln!("error: the books do not balance: {}", audit.problems.join("; "));
     if let Some(directory) = kept {
         eprintln!("the journal and the table of orders are in {}", directory.display());
@@ -104,5 +101,24 @@ async fn compare(arguments: &cli::Arguments, mut interrupt: Interrupt) -> Result
     if let Some(directory) = &arguments.report {
         writeln!(out, "Report: {}", directory.join(report::PAGE).display())?;
     }
-    Ok(judge(&comparison))
+    let (audit, kept) = comparison.on.as_ref().map_or((None, None), |run| (run.audit.as_ref(), run.kept.as_deref()));
+    Ok(judge(audit, kept))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::Ledgers;
+
+    #[test]
+    fn the_process_fails_if_the_books_do_not_balance() {
+        let code = |ledgers| format!("{:?}", judge(Some(&Audit::of(ledgers)), None));
+        let [success, failure] = [ExitCode::SUCCESS, ExitCode::FAILURE].map(|code| format!("{code:?}"));
+        assert_eq!(code(Ok(Ledgers::default())), success);
+
+        let mut ledgers = Ledgers::default();
+        ledgers.provider.captured += 1;
+        assert_eq!(code(Ok(ledgers)), failure);
+        assert_eq!(code(Err("gone".into())), failure);
+    }
 }
