@@ -23,12 +23,14 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_storefront");
 fn storefront(arguments: &[&str]) -> Command {
     let mut command = Command::new(PROGRAM);
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    // The journal in memory, where there is such a place: what a disk of many takes for an `fsync` is not judged here.
-    let memory = Path::new("/dev/shm");
-    if memory.is_dir() {
-        command.env("TMPDIR", memory);
-    }
+    command.env("TMPDIR", temporary());
     command
+}
+
+/// For the journals: in memory, where there is such a place, since it is not judged here what an `fsync` takes on a busy disk.
+fn temporary() -> PathBuf {
+    let memory = Path::new("/dev/shm");
+    if memory.is_dir() { memory.to_owned() } else { env!("CARGO_TARGET_TMPDIR").into() }
 }
 
 /// A directory for the reports of one test, empty at the start.
@@ -603,6 +605,8 @@ impl Drop for Shop {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        // Who is killed cleans nothing up.
+        let _ = fs::remove_dir_all(temporary().join(format!("storefront-{}-on", self.child.id())));
     }
 }
 
