@@ -143,6 +143,9 @@ struct Model {
     sagas: Vec<Saga>,
 }
 
+/// When one that somebody has is due once nobody has it any more, whatever the clock says then.
+const AT_ONCE: Timestamp = Timestamp::from_millis(0);
+
 #[derive(Debug)]
 struct Saga {
     new: NewSaga,
@@ -171,7 +174,7 @@ impl Saga {
             self.records.push(Stored { seq: self.seq() + 1, epoch: self.epoch, at: batch.at, bytes: bytes.clone() });
         }
         if batch.phase.is_running() && !self.phase.is_running() {
-            self.wake_at = Some(batch.at);
+            self.wake_at = Some(AT_ONCE);
             self.owned = true;
         }
         self.phase = batch.phase;
@@ -181,9 +184,7 @@ impl Saga {
     fn claim(&mut self) -> Claimed {
         self.epoch += 1;
         self.owned = true;
-        if self.wake_at.is_none() {
-            self.wake_at = Some(self.updated_at);
-        }
+        self.wake_at = Some(AT_ONCE);
         Claimed { grant: self.grant(), saga: self.new.saga.clone(), version: self.new.version }
     }
 
@@ -212,7 +213,7 @@ impl Model {
         if let Some(saga) = self.sagas.iter().find(|saga| saga.new.id == new.id) {
             return Answer::Conflict(saga.seq());
         }
-        let (updated_at, wake_at) = (batch.at, Some(new.at));
+        let (updated_at, wake_at) = (batch.at, Some(AT_ONCE));
         let (phase, last) = (batch.phase, (0, 0));
         let mut saga = Saga { new, records: vec![], phase, epoch: 1, last, updated_at, owned: true, wake_at };
         saga.add(batch);

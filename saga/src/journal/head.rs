@@ -4,6 +4,9 @@ use super::{Batch, Claimed, Grant, JournalError, NewSaga, Phase, Summary};
 use crate::{SagaId, Timestamp};
 use std::sync::Arc;
 
+/// Before any moment: the clock may have been set back when one that somebody had at a crash is looked for.
+const AT_ONCE: Timestamp = Timestamp::from_millis(0);
+
 /// What a journal knows of one saga, its records aside.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Head {
@@ -45,7 +48,7 @@ impl Head {
             nonce: batch.nonce,
             created_at: new.at,
             updated_at: batch.at,
-            wake_at: Some(new.at),
+            wake_at: Some(AT_ONCE),
         }
     }
 
@@ -63,7 +66,7 @@ impl Head {
             return Err(JournalError::Conflict { seq: self.seq });
         }
         if batch.phase.is_running() && !self.phase.is_running() {
-            self.wake_at = Some(batch.at);
+            self.wake_at = Some(AT_ONCE);
         }
         self.base = self.seq;
         self.seq = self.seq.saturating_add(length(batch));
@@ -75,8 +78,8 @@ impl Head {
 
     pub(super) fn claim(&mut self, id: SagaId) -> Claimed {
         self.epoch = self.epoch.saturating_add(1);
-        // It waited for a signal, and now somebody has it: whoever looks for it after a crash must find it.
-        self.wake_at = self.wake_at.or(Some(self.updated_at));
+        // It waited, and now somebody has it: whoever looks for it after a crash must find it.
+        self.wake_at = Some(AT_ONCE);
         Claimed { grant: self.grant(id), saga: Arc::clone(&self.saga), version: self.version }
     }
 
