@@ -7,7 +7,7 @@ use mainstay_saga::{
     Config, Draft, Engine, EngineError, Out, Outcome, Saga, StartError, Step, WaitError,
     journal::{Journal, Memory},
 };
-use shop::{Do, Shop, act, chains, engine, odd::Odd, story, undo};
+use shop::{Do, Shop, act, chains, engine, forks, odd::Odd, story, undo};
 use std::{sync::Arc, time::Duration};
 
 fn patient<'s>(mut s: Draft<'s, Shop>, number: Out<'s, u32>) -> Out<'s, u32> {
@@ -180,4 +180,17 @@ async fn claim_of_a_saga_that_is_about_to_leave_waits_for_its_task() {
     assert_eq!(handle.outcome().await.unwrap(), Outcome::Completed(2));
     assert_eq!(begin.elapsed().as_secs(), 65);
     assert_eq!(engine.in_memory(), 0);
+}
+
+/// While it ran, the loop asked again and again for the time of what it would not start: the test would not end.
+#[tokio::test(start_paused = true)]
+async fn shutdown_does_not_look_again_and_again_at_what_is_due() {
+    let shop = Shop::new();
+    let engine = engine(&shop, Memory::new()).await;
+    shop.plan("left", [Do::Hang]);
+    shop.plan("right", [Do::NotExecute, Do::NotExecute, Do::NotExecute]);
+    let _handle = engine.start(&forks(), "1", 10).await.unwrap();
+    let begin = tokio::time::Instant::now();
+    engine.shutdown(Duration::from_secs(100)).await;
+    assert_eq!(begin.elapsed().as_secs(), 30);
 }

@@ -125,7 +125,7 @@ impl<A: Send + Sync + 'static> Run<A> {
 
     /// When the saga has to be looked at again by itself.
     fn wake(&self) -> Option<Timestamp> {
-        if self.park.is_some() { None } else { self.state.next_wake() }
+        if self.park.is_some() || self.shared.is_stopping() { None } else { self.state.next_wake() }
     }
 
     fn until(&self, wake: Option<Timestamp>, resting: bool) -> Option<Instant> {
