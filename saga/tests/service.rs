@@ -103,6 +103,18 @@ async fn stopped_engine_is_never_ready() {
     let error = assert_ready!(poll_ready(&mut held)).unwrap_err();
     assert!(matches!(error, Error::Inner(RunError::Start(StartError::Stopped))));
     drop(held);
-    assert!(waiting.is_woken());
+    drop(assert_ready_err!(poll_ready(&mut waiting)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_room_hears_of_a_shutdown() {
+    let shop = Shop::new();
+    let (engine, service) = small(&shop, 1).await;
+    let mut held = task::spawn(service.clone());
+    assert_ready_ok!(poll_ready(&mut held));
+    let mut waiting = task::spawn(service);
+    assert_pending!(poll_ready(&mut waiting));
+    engine.shutdown(Duration::ZERO).await;
+    assert!(waiting.is_woken(), "although nobody has given back his room");
     drop(assert_ready_err!(poll_ready(&mut waiting)));
 }

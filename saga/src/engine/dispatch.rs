@@ -6,7 +6,7 @@ use super::{
     trace,
 };
 use crate::journal::{Claim, JournalError};
-use futures_util::future::{Either, select};
+use futures_util::{FutureExt, future::select};
 use std::{
     pin::pin,
     sync::{Arc, Weak},
@@ -59,12 +59,7 @@ pub(crate) async fn claim<A: Send + Sync + 'static>(shared: &Arc<Shared<A>>) -> 
 
 /// Room for at least one. It waits in line with those who want to start sagas, so neither keeps the other out.
 async fn room<A>(shared: &Shared<A>) -> Option<OwnedSemaphorePermit> {
-    let stopped = pin!(shared.stopped());
-    let room = pin!(Arc::clone(&shared.room).acquire_owned());
-    let mut first = match select(stopped, room).await {
-        Either::Left(_) => return None,
-        Either::Right((room, _)) => room.ok()?,
-    };
+    let mut first = shared.place().await?;
     let more = shared.room.available_permits().min(MOST - 1);
     let more = u32::try_from(more).ok().and_then(|more| Arc::clone(&shared.room).try_acquire_many_owned(more).ok());
     if let Some(more) = more {

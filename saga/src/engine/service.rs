@@ -101,11 +101,11 @@ impl<A: Send + Sync + 'static> Engine<A> {
                 _ if self.shared().is_stopping() => return Poll::Ready(Err(stopped())),
                 Room::Here(_) => return Poll::Ready(Ok(())),
                 Room::None => {
-                    let free = Arc::clone(&self.shared().room);
+                    let base = Arc::clone(&self.shared().base);
                     // Only who has to wait allocates.
-                    match Arc::clone(&free).try_acquire_owned() {
+                    match Arc::clone(&base.room).try_acquire_owned() {
                         Ok(permit) => Room::Here(permit),
-                        Err(_) => Room::Coming(Box::pin(async { free.acquire_owned().await.ok() })),
+                        Err(_) => Room::Coming(Box::pin(async move { base.place().await })),
                     }
                 }
                 Room::Coming(coming) => match coming.as_mut().poll(cx) {

@@ -8,6 +8,7 @@ use crate::{
     define::Definition,
     journal::{Journal, JournalError, JournalFuture},
 };
+use futures_util::future::{Either, select};
 use mainstay_retry::Backoff;
 use std::{
     fmt::{self, Debug, Formatter},
@@ -20,7 +21,7 @@ use std::{
     task::{Context, Poll},
     time::Duration,
 };
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 /// What does not depend on the application.
 pub(crate) struct Base {
@@ -143,6 +144,16 @@ impl Base {
         self.stopping.notify_waiters();
         for seat in self.registry.running() {
             seat.poke();
+        }
+    }
+
+    /// Room for one more saga, in the order of asking; none if the engine stops before.
+    pub(crate) async fn place(&self) -> Option<OwnedSemaphorePermit> {
+        let stopped = pin!(self.stopped());
+        let room = pin!(Arc::clone(&self.room).acquire_owned());
+        match select(stopped, room).await {
+            Either::Left(_) => None,
+            Either::Right((room, _)) => room.ok(),
         }
     }
 
