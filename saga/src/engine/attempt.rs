@@ -93,11 +93,14 @@ impl Work {
 
 /// Calls what a user wrote. A panic becomes its text.
 pub(crate) fn caught<T>(call: impl FnOnce() -> T) -> Result<T, String> {
-    catch_unwind(AssertUnwindSafe(call)).map_err(|panic| {
-        let text = text(&*panic);
-        drop_quietly(panic);
-        text
-    })
+    catch_unwind(AssertUnwindSafe(call)).map_err(told)
+}
+
+/// The text of a panic.
+pub(crate) fn told(panic: Box<dyn Any + Send>) -> String {
+    let text = text(&*panic);
+    drop_quietly(panic);
+    text
 }
 
 /// How an attempt ended that panicked: a step may have done half of its work.

@@ -1,6 +1,7 @@
 //! Takes sagas that are due: after a crash, at their time, or from who left them.
 
 use super::{
+    attempt::told,
     life::{Begin, spawn},
     shared::{Base, Shared},
     trace,
@@ -8,6 +9,7 @@ use super::{
 use crate::journal::{Claim, JournalError};
 use futures_util::{FutureExt, future::select};
 use std::{
+    panic::AssertUnwindSafe,
     pin::pin,
     sync::{Arc, Weak},
 };
@@ -24,7 +26,9 @@ pub(crate) async fn dispatch<A: Send + Sync + 'static>(base: Arc<Base>, shared: 
 
 async fn claim_forever<A: Send + Sync + 'static>(base: &Base, shared: &Weak<Shared<A>>) {
     while let Some(engine) = shared.upgrade() {
-        match drain(&engine).await {
+        // A journal that panics once is no reason to forget all that is due from then on.
+        let drained = AssertUnwindSafe(drain(&engine)).catch_unwind().await;
+        match drained.unwrap_or_else(|panic| Err(JournalError::Transient(told(panic).into()))) {
             Ok(()) => {}
             Err(JournalError::Closed) => return,
             Err(error) => trace::claim_failed(base.config.name, &error),

@@ -135,14 +135,20 @@ impl<A: Send + Sync + 'static> Task<A> {
             in_doubt |= matches!(error, JournalError::Ambiguous(_));
             in_doubt && !matches!(error, JournalError::Closed)
         };
-        self.shared
+        let answer = self
+            .shared
             .persist_while(
                 &self.seat,
                 is_open,
                 |journal| journal.create(wish.clone(), batch(records, nonce, phase, wish.at)),
                 |_| {},
             )
-            .await
+            .await;
+        match answer {
+            // What was asked first may have been done, whatever has been said since.
+            Err(Failed::Journal(error)) if in_doubt => Err(Failed::Journal(JournalError::Ambiguous(error.into()))),
+            answer => answer,
+        }
     }
 
     /// Takes the saga that a lost answer had made.

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     Graph, ParkReason, Payload, Record, StepCx, Timestamp, UndoCx,
     define::Unreadable,
-    journal::{Batch, Grant, Phase},
+    journal::{Batch, Grant, JournalError, Phase},
     state::{IllegalRecord, State},
 };
 use futures_util::{StreamExt, stream::FuturesUnordered};
@@ -76,6 +76,10 @@ impl Stuck {
     pub(crate) fn tell(&self) -> AskError {
         match self {
             Self::Killed => AskError::Stopped,
+            // The append was asked for more than once perhaps, and this is the last answer.
+            Self::Failed(Failed::Journal(error)) => {
+                AskError::Journal(JournalError::Ambiguous(error.to_string().into()))
+            }
             Self::Failed(failed) => failed.tell(),
             Self::Illegal(illegal) => AskError::Corrupt(illegal.to_string()),
         }
