@@ -228,3 +228,74 @@ async fn parked_saga_leaves_others_alone() {
     engine.operator("ada").skip(parked.id(), "first", "it does no harm").await.unwrap();
     assert!(matches!(parked.outcome().await.unwrap(), Outcome::Compensated(_)));
 }
+
+/// Cannot be read at all.
+#[derive(serde::Serialize)]
+struct Bomb;
+
+impl<'de> serde::Deserialize<'de> for Bomb {
+    fn deserialize<D: serde::Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
+        panic!("on purpose")
+    }
+}
+
+fn waits_for_a_bomb<'s>(mut s: Draft<'s, Shop>, number: Out<'s, u32>) -> Out<'s, u32> {
+    let a = s.step("a", number, act, undo);
+    s.signal::<Bomb>(Step::named("bomb").after(a), 60 * SECOND);
+    a
+}
+
+#[tokio::test(start_paused = true)]
+async fn signal_whose_type_panics_is_refused_and_its_saga_goes_on() {
+    let shop = Shop::new();
+    let saga: Saga<Shop, u32, u32> = Saga::define("bomb", 1, waits_for_a_bomb).unwrap();
+    let engine = Engine::builder(Arc::clone(&shop), Memory::new()).register(&saga).start().await.unwrap();
+    let handle = engine.start(&saga, "1", 1).await.unwrap();
+    let error = engine.signal(handle.id(), "bomb", "1", &7).await.unwrap_err();
+    assert!(matches!(error, AskError::Unreadable(_)), "{error:?}");
+    let outcome = tokio::time::timeout(100 * SECOND, handle.outcome()).await.expect("its wait has an end");
+    assert!(matches!(outcome.unwrap(), Outcome::Compensated(_)));
+}
+
+fn unread<'s>(mut s: Draft<'s, Shop>, number: Out<'s, u32>) -> Out<'s, u32> {
+    let nothing = s.read("nothing", number, async |_, _: u32| Ok(f64::NAN));
+    s.read("reader", nothing, async |_, _: f64| Ok(1));
+    s.step(Step::named("slow").after(nothing), number, act, undo)
+}
+
+#[tokio::test(start_paused = true)]
+async fn saga_that_was_cancelled_is_not_parked_for_what_it_cannot_read() {
+    let shop = Shop::new();
+    let saga: Saga<Shop, u32, u32> = Saga::define("unread", 1, unread).unwrap();
+    let engine = Engine::builder(Arc::clone(&shop), Memory::new()).register(&saga).start().await.unwrap();
+    shop.plan("slow", [Do::Slow]);
+    let handle = engine.start(&saga, "1", 1).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    assert_eq!(engine.cancel(handle.id(), "enough").await.unwrap(), CancelAck::Accepted);
+    let cause = Cause::Cancelled { reason: "enough".into() };
+    assert_eq!(handle.outcome().await.unwrap(), Outcome::Compensated(cause));
+    assert!(shop.standing().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_keeps_the_outcome_whatever_is_asked_of_the_saga() {
+    let (shop, journal) = (Shop::new(), Memory::with_ended(0));
+    let engine = engine(&shop, journal).await;
+    let handle = engine.start(&chains(), "1", 10).await.unwrap();
+    handle.outcome().await.unwrap();
+    let error = engine.cancel(handle.id(), "too late").await.unwrap_err();
+    assert!(matches!(error, AskError::NotFound), "the journal has forgotten it: {error:?}");
+    assert_eq!(handle.outcome().await.unwrap(), Outcome::Completed(13));
+}
+
+#[tokio::test(start_paused = true)]
+async fn parked_saga_may_be_let_go_on_elsewhere() {
+    let (shop, journal) = (Shop::new(), Memory::new());
+    let (first, second) = (engine(&shop, journal.clone()).await, engine(&shop, journal).await);
+    shop.plan("confirm", [Do::LoseAnswer; 5]);
+    shop.plan("mail", [Do::Slow]);
+    let handle = first.start(&orders(), "1", 10).await.unwrap();
+    assert!(matches!(handle.outcome().await, Err(WaitError::Parked(_))));
+    second.operator("ada").retry(handle.id(), "the shop is back").await.unwrap();
+    assert_eq!(handle.outcome().await.unwrap(), Outcome::Completed(14));
+}

@@ -6,7 +6,7 @@ use super::{
     seat::{Seat, Stage},
     shared::Base,
 };
-use crate::{Data, ParkReason, Payload, SagaId};
+use crate::{Data, Payload, SagaId};
 use futures_util::future::select;
 use std::{
     fmt::{self, Debug, Formatter},
@@ -57,7 +57,6 @@ impl Clone for Held {
 
 enum Seen {
     Ended(Outcome<Payload>),
-    Parked(ParkReason),
     Away,
 }
 
@@ -95,7 +94,6 @@ impl<O: Data> Handle<O> {
         loop {
             match self.held.seat().see(look).await {
                 Seen::Ended(outcome) => return outcome.decode(),
-                Seen::Parked(reason) => return Err(WaitError::Parked(reason)),
                 Seen::Away => {}
             }
             match self.held.base.look_up(self.id()).await? {
@@ -110,7 +108,8 @@ impl<O: Data> Handle<O> {
     /// Waits until the saga is in memory again, or it is time to look again.
     async fn back_or_later(&self) {
         let base = &self.held.base;
-        let back = pin!(self.held.seat().see(|stage| (!matches!(stage, Stage::Away)).then_some(())));
+        let is_here = |stage: &mut Stage| matches!(stage, Stage::Running | Stage::Ended(_)).then_some(());
+        let back = pin!(self.held.seat().see(is_here));
         let stopped = pin!(base.stopped());
         // That time has passed is as good a reason to look as the others.
         let _ = timeout(base.config.poll_interval, select(back, stopped)).await;
@@ -121,8 +120,8 @@ fn look(stage: &mut Stage) -> Option<Seen> {
     match stage {
         Stage::Starting | Stage::Running => None,
         Stage::Ended(outcome) => Some(Seen::Ended(outcome.clone())),
-        Stage::Parked(reason) => Some(Seen::Parked(reason.clone())),
-        Stage::Away | Stage::Existing(_) | Stage::NotStarted(_) => Some(Seen::Away),
+        // A parked saga is nobody's: an operator may have let it go on elsewhere.
+        Stage::Parked(_) | Stage::Away | Stage::Existing(_) | Stage::NotStarted(_) => Some(Seen::Away),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{
     ask::{Answer, Ask, Reply},
-    attempt::{Ended, Ending},
+    attempt::{Ended, Ending, caught},
     outcome::{AskError, CancelAck, SignalAck},
     run::Run,
 };
@@ -106,7 +106,8 @@ impl<A: Send + Sync + 'static> Run<A> {
         if self.state.cause().is_some() || !is_wanted {
             return Ok(SignalAck::TooLate);
         }
-        self.known.definition.code[position].accept(&payload).map_err(AskError::Unreadable)?;
+        let accepted = caught(|| self.known.definition.code[position].accept(&payload));
+        accepted.unwrap_or_else(|panic| Err(serde::de::Error::custom(panic))).map_err(AskError::Unreadable)?;
         self.record(Record::SignalReceived { step, id, payload })?;
         Ok(SignalAck::Accepted)
     }
@@ -123,7 +124,7 @@ impl<A: Send + Sync + 'static> Run<A> {
         None
     }
 
-    /// When the saga has to be looked at again by itself.
+    /// When the saga has to be looked at again by itself. An engine that stops begins nothing, so what is due does not matter.
     fn wake(&self) -> Option<Timestamp> {
         if self.park.is_some() || self.shared.is_stopping() { None } else { self.state.next_wake() }
     }

@@ -191,8 +191,9 @@ impl<A: Send + Sync + 'static> Run<A> {
 
     /// Plans until nothing is to be done.
     pub(crate) fn plan(&mut self, now: Timestamp) -> Result<(), IllegalRecord> {
+        self.park_when_idle()?;
         if self.park.is_some() {
-            return self.park_when_idle();
+            return Ok(());
         }
         let stopping = self.shared.is_stopping();
         while let Some(record) = self.state.plan(self.graph(), now) {

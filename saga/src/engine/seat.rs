@@ -64,8 +64,12 @@ impl Seat {
     }
 
     /// The stage before, which is foreign in part: to be dropped without a lock, and then the change is to be [told](Self::tell).
+    /// What has ended stays so, whatever is asked of it afterwards.
     pub(crate) fn put(&self, stage: Stage) -> Stage {
-        std::mem::replace(&mut self.lock().stage, stage)
+        match &mut self.lock().stage {
+            Stage::Ended(_) => stage,
+            before => std::mem::replace(before, stage),
+        }
     }
 
     pub(crate) fn tell(&self) {
