@@ -3,8 +3,8 @@
 mod shop;
 
 use mainstay_saga::{
-    AskError, Config, Draft, Effect, Engine, Out, Outcome, ParkReason, Saga, SagaId, SignalAck, Step, Timestamp,
-    WaitError,
+    AskError, CancelAck, Config, Draft, Effect, Engine, Out, Outcome, ParkReason, Saga, SagaId, SignalAck, Step,
+    Timestamp, WaitError,
     journal::{Batch, Filter, Journal, Memory, Phase},
 };
 use shop::{Do, Shop, act, chains, engine, orders, story, undo};
@@ -143,6 +143,18 @@ async fn record_that_cannot_be_read_parks_its_saga_and_no_other() {
     let inspection = second.operator("ada").inspect(broken).await.unwrap();
     assert!(inspection.state.is_err());
     assert_eq!(inspection.records().filter(Result::is_err).count(), 1, "the bytes are kept");
+
+    let ada = second.operator("ada");
+    assert!(matches!(ada.skip(broken, "b", "why not").await, Err(AskError::Corrupt(_))));
+    let (given_up, late) = tokio::join!(ada.abandon(broken, "nobody can read it"), second.cancel(broken, "late"));
+    given_up.unwrap();
+    assert_eq!(late.unwrap(), CancelAck::AlreadyEnded);
+    let handle = second.handle(&chains(), broken);
+    let Outcome::Abandoned(by) = handle.outcome().await.unwrap() else { panic!("it was given up") };
+    assert_eq!(&*by.reason, "nobody can read it");
+    drop(handle);
+    let again = second.handle(&chains(), broken).outcome().await.unwrap();
+    assert!(matches!(again, Outcome::Abandoned(_)), "also by the journal: {again:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,8 +1,8 @@
 //! The task of a saga: from its start, its claim, or a wish, to its end or its rest.
 
 use super::{
-    ask::Ask,
-    outcome::AskError,
+    ask::{Answer, Ask},
+    outcome::{AskError, Outcome},
     read::fold,
     registry::Next,
     run::{AT_ONCE, Rest, Run, Stuck, batch},
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     ParkReason, Payload, Record, Timestamp,
-    journal::{Batch, Claimed, Created, Grant, JournalError, NewSaga, Phase},
+    journal::{Claimed, Created, Grant, JournalError, NewSaga, Phase},
     state::{IllegalRecord, State},
 };
 use mainstay_core::BoxError;
@@ -174,10 +174,7 @@ impl<A: Send + Sync + 'static> Task<A> {
         known.observers.claimed();
         match fold(&known.definition.graph, &stored, grant.seq) {
             Ok(state) => Ok(Run::new(&self.shared, &self.seat, known, state, grant)),
-            Err(reason) if was_parked => {
-                self.leave(grant, None).await;
-                Err(Stage::Parked(reason))
-            }
+            Err(reason) if was_parked => Err(self.unread(&known, grant, reason).await),
             Err(reason) => Err(self.park(&known, grant, reason).await),
         }
     }
@@ -272,6 +269,39 @@ impl<A: Send + Sync + 'static> Task<A> {
         Stage::Away
     }
 
+    /// A parked saga whose records cannot be folded: an operator can give it up, and do nothing else with it.
+    async fn unread(&self, known: &Known<A>, grant: Grant, reason: ParkReason) -> Stage {
+        let mut asks = self.seat.take_asks().into_iter();
+        while let Some(ask) = asks.next() {
+            let (by, reply) = match ask {
+                Ask::Operator { record: Record::Abandoned(by), reply } => (by, reply),
+                other => {
+                    other.refuse(AskError::Corrupt(format!("{reason:?}")));
+                    continue;
+                }
+            };
+            let record = Record::Abandoned(by.clone());
+            match self.add(grant, &record, Phase::Abandoned).await {
+                Ok(_) => {
+                    known.observers.recorded(grant.id, &[record]);
+                    Answer::Operator(reply).give();
+                    asks.for_each(Ask::answer_ended);
+                    return Stage::Ended(Outcome::Abandoned(by));
+                }
+                Err(failed) => Answer::Operator(reply).refuse(Stuck::Failed(failed).tell()),
+            }
+        }
+        self.leave(grant, None).await;
+        Stage::Parked(reason)
+    }
+
+    /// Adds a record to those of a saga whose state is not known.
+    async fn add(&self, grant: Grant, record: &Record, phase: Phase) -> Result<Grant, Failed> {
+        let (nonce, at) = (rand::random(), self.shared.clock.now());
+        let batch = || batch(std::slice::from_ref(record), nonce, phase, at);
+        self.shared.persist(&self.seat, |journal| journal.append(grant, batch()), |_| {}).await
+    }
+
     /// Parks the saga whatever its records are.
     async fn quarantine(&self, known: &Known<A>, seq: u64, why: &str) -> Stage {
         let (id, reason) = (self.seat.id, ParkReason::Corrupt { seq, error: why.into() });
@@ -283,10 +313,7 @@ impl<A: Send + Sync + 'static> Task<A> {
 
     /// Parks a saga whose state is not known.
     async fn park(&self, known: &Known<A>, grant: Grant, reason: ParkReason) -> Stage {
-        let record = Record::Parked { reason: reason.clone() }.encode();
-        let (nonce, at) = (rand::random(), self.shared.clock.now());
-        let batch = || Batch { records: vec![record.clone()], nonce, phase: Phase::Parked, at };
-        match self.shared.persist(&self.seat, |journal| journal.append(grant, batch()), |_| {}).await {
+        match self.add(grant, &Record::Parked { reason: reason.clone() }, Phase::Parked).await {
             Ok(grant) => {
                 known.observers.parked(grant.id, &reason);
                 self.leave(grant, None).await;

@@ -50,6 +50,10 @@ impl Base {
     }
 
     fn outcome(&self, summary: &Summary, stored: &[Stored]) -> Result<Outcome<Payload>, WaitError> {
+        // An operator gives up also what nobody can read.
+        if let Some(Ok(Record::Abandoned(by))) = stored.last().map(|kept| Record::decode(&kept.bytes)) {
+            return Ok(Outcome::Abandoned(by));
+        }
         let not_registered = || WaitError::NotRegistered { saga: summary.saga.clone(), version: summary.version };
         let graph = self.graph(&summary.saga, summary.version).ok_or_else(not_registered)?;
         let state = fold(graph, stored, summary.seq).map_err(|reason| WaitError::Corrupt(format!("{reason:?}")))?;
