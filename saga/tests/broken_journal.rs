@@ -134,3 +134,27 @@ async fn journal_that_panicked_once_is_asked_for_what_is_due_again() {
     let outcome = tokio::time::timeout(Duration::from_secs(100), handle.outcome()).await.expect("it wakes up");
     assert_eq!(outcome.unwrap(), Outcome::Completed(10));
 }
+
+#[tokio::test(start_paused = true)]
+async fn saga_whose_task_panicked_goes_on() {
+    let shop = Shop::new();
+    let journal = Arc::new(Broken::default());
+    let engine = engine(&shop, Arc::clone(&journal)).await;
+    journal.appends.lock().unwrap().push_back(Flaw::Panics);
+    let handle = engine.start(&chains(), "1", 10).await.unwrap();
+    let outcome =
+        tokio::time::timeout(Duration::from_secs(100), handle.outcome()).await.expect("somebody goes on with it");
+    assert_eq!(outcome.unwrap(), Outcome::Completed(13));
+    assert_eq!(shop.calls(), ["a", "a", "b", "c"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn start_that_panicked_is_in_doubt() {
+    let shop = Shop::new();
+    let journal = Arc::new(Broken::default());
+    let engine = engine(&shop, Arc::clone(&journal)).await;
+    journal.creations.lock().unwrap().push_back(Flaw::Panics);
+    let error = engine.start(&chains(), "1", 10).await.unwrap_err();
+    assert!(matches!(error, StartError::Journal(JournalError::Ambiguous(_))), "{error:?}");
+    assert_eq!(engine.in_memory(), 0);
+}

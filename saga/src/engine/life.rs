@@ -2,6 +2,7 @@
 
 use super::{
     ask::{Answer, Ask},
+    attempt::told,
     outcome::{AskError, Outcome},
     read::fold,
     registry::Next,
@@ -15,8 +16,9 @@ use crate::{
     journal::{Claimed, Created, Grant, JournalError, NewSaga, Phase},
     state::{IllegalRecord, State},
 };
+use futures_util::FutureExt;
 use mainstay_core::BoxError;
-use std::{sync::Arc, time::Duration};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 use tokio::{sync::OwnedSemaphorePermit, time::timeout};
 
 /// How long an engine that gives up everything tries to give a saga back.
@@ -56,7 +58,7 @@ struct Task<A> {
 impl<A> Drop for Task<A> {
     fn drop(&mut self) {
         // A task that ended in order has left nothing to do here.
-        if let Some(stage) = self.seat.left_by_task() {
+        if let Some(stage) = self.seat.left_by_task("its task was dropped") {
             self.seat.set(stage);
             for ask in self.shared.registry.lose(&self.seat) {
                 ask.refuse(AskError::Stopped);
@@ -71,7 +73,11 @@ impl<A: Send + Sync + 'static> Task<A> {
         let mut begin = Some(begin);
         while let Some(next) = begin.take() {
             // Boxed: what a task holds itself is moved before it runs, and is aligned so that allocators serve a lot of it slowly.
-            let stage = Box::pin(self.once(next, room.take())).await;
+            let once = AssertUnwindSafe(Box::pin(self.once(next, room.take()))).catch_unwind().await;
+            let stage = match once {
+                Ok(stage) => stage,
+                Err(panic) => self.broken(&told(panic)).await,
+            };
             begin = self.shared.registry.finish(&self.seat, stage).map(|next| match next {
                 Next::Asked => Begin::Asked,
                 Next::Claimed(claimed) => Begin::Claimed(claimed),
@@ -92,6 +98,18 @@ impl<A: Send + Sync + 'static> Task<A> {
             Ok(run) => self.run(run).await,
             Err(stage) => stage,
         }
+    }
+
+    /// Gives the saga back after a panic of what is called here: a journal, a subscriber, a recorder. It is due again after a while.
+    async fn broken(&self, panic: &str) -> Stage {
+        let id = self.seat.id;
+        let stage = self.seat.left_by_task(panic).unwrap_or(Stage::Away);
+        trace::broken(self.shared.config.name, id, panic);
+        let later = self.shared.clock.now().after(self.shared.config.poll_interval);
+        if let Ok(claimed) = self.shared.persist(&self.seat, |journal| journal.claim_one(id), |_| {}).await {
+            self.leave(claimed.grant, Some(later)).await;
+        }
+        stage
     }
 
     async fn create(&self, new: New<A>) -> Result<Box<Run<A>>, Stage> {

@@ -102,10 +102,10 @@ impl Seat {
         self.lock().claimed.take()
     }
 
-    /// What is known of the saga if its task ends without a word.
-    pub(crate) fn left_by_task(&self) -> Option<Stage> {
+    /// What is known of the saga if its task ends without a word. What it had asked of the journal may have been done.
+    pub(crate) fn left_by_task(&self, why: &str) -> Option<Stage> {
         match self.lock().stage {
-            Stage::Starting => Some(Stage::NotStarted(None)),
+            Stage::Starting => Some(Stage::NotStarted(Some(JournalError::Ambiguous(why.into())))),
             Stage::Running => Some(Stage::Away),
             _ => None,
         }

@@ -34,4 +34,6 @@ pub(crate) const fn journal_failed(_engine: &'static str, _id: SagaId, _error: &
 
 pub(crate) const fn lost(_engine: &'static str, _grant: Grant, _error: &JournalError) {}
 
+pub(crate) const fn broken(_engine: &'static str, _id: SagaId, _panic: &str) {}
+
 pub(crate) const fn claim_failed(_engine: &'static str, _error: &JournalError) {}

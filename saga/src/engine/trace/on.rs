@@ -67,6 +67,10 @@ pub(crate) fn lost(engine: &'static str, grant: Grant, error: &JournalError) {
     warn!(engine, id = %grant.id, epoch = grant.epoch, %error, "saga was lost to another owner");
 }
 
+pub(crate) fn broken(engine: &'static str, id: SagaId, panic: &str) {
+    warn!(engine, %id, panic, "task of a saga panicked and gives it back");
+}
+
 pub(crate) fn claim_failed(engine: &'static str, error: &JournalError) {
     warn!(engine, %error, "due sagas could not be claimed");
 }
