@@ -106,7 +106,8 @@ impl<A: Send + Sync + 'static> Operator<A> {
         self.act(id, Record::MarkedCompensated { step: step.into(), by: self.by(reason) }).await
     }
 
-    /// Leaves the effect of a step as it is, while a saga is undone; or does without a step after the pivot that nobody reads.
+    /// Leaves the effect of a step as it is, while a saga is undone; or does without a step after the pivot that has failed and that
+    /// nobody reads, while it waits for its next attempt or for an operator.
     ///
     /// # Errors
     ///

@@ -66,8 +66,10 @@ impl State {
         if self.cause.is_some() {
             return self.settle_by_hand(graph, position, Status::Skipped);
         }
+        // What is tried without end never sticks by itself.
+        let is_tried = matches!(self.steps[position].status, Status::Retrying { .. });
         ensure(
-            graph.nodes[position].committed && self.is_stuck(graph, position),
+            graph.nodes[position].committed && (is_tried || self.is_stuck(graph, position)),
             "the step has not stuck after the pivot",
         )?;
         ensure(graph.result != Some(position), "the step gives the result of the saga")?;

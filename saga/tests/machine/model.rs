@@ -314,7 +314,8 @@ impl Model {
             Record::Skipped { step, .. } if self.cause.is_none() => {
                 let step = step.to_string();
                 let may_miss = !self.read.contains(&step) && self.after_pivot.contains(&step);
-                is_open && may_miss && self.is_stuck(&step) && !self.here.contains(&step)
+                let has_failed = self.is_stuck(&step) || self.again.contains_key(&step);
+                is_open && may_miss && has_failed && !self.here.contains(&step)
             }
             Record::MarkedCompensated { step, .. } | Record::Skipped { step, .. } => {
                 let step = step.to_string();

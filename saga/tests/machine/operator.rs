@@ -159,6 +159,14 @@ fn a_rejected_step_that_nobody_reads_may_be_skipped() {
 }
 
 #[test]
+fn a_step_that_is_tried_without_end_may_be_skipped_between_its_attempts() {
+    let mut saga = past_pivot();
+    assert_eq!(refusal(&saga, &skipped("r")), "the step is running");
+    saga.fails("r", FailedAs::Unknown);
+    assert_eq!(saga.does(skipped("r")), ["completed"]);
+}
+
+#[test]
 fn a_step_that_is_read_may_not_be_skipped() {
     let read = || vec![of(Kind::Pivot, "p"), of(Kind::Retriable, "r"), of(Kind::Retriable, "q").reads([1])];
     let mut saga = Saga::new(read());
