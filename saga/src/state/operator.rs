@@ -21,23 +21,19 @@ impl State {
         self.clone().apply(graph, record)
     }
 
-    /// What has stuck gets a fresh set of attempts.
+    /// Everything gets a fresh set of attempts, and what has stuck is tried again.
     pub(super) fn resumed(&mut self, graph: &Graph) -> Result<(), Why> {
         const AT_ONCE: Timestamp = Timestamp::from_millis(0);
         ensure(self.phase == Phase::Parked, "the saga is not parked")?;
         for (step, node) in self.steps.iter_mut().zip(&graph.nodes) {
-            step.run.starts = 0;
-            step.undo.starts = 0;
+            for tries in [&mut step.run, &mut step.undo] {
+                tries.starts = 0;
+                tries.failures = 0;
+            }
             match step.status {
-                Status::Stuck if node.kind.is_run() => {
-                    step.run.failures = 0;
-                    step.status = Status::Retrying { at: AT_ONCE };
-                }
+                Status::Stuck if node.kind.is_run() => step.status = Status::Retrying { at: AT_ONCE },
                 Status::Stuck => step.status = Status::Idle,
-                Status::UndoStuck => {
-                    step.undo.failures = 0;
-                    step.status = Status::RetryingUndo { at: AT_ONCE };
-                }
+                Status::UndoStuck => step.status = Status::RetryingUndo { at: AT_ONCE },
                 _ => {}
             }
         }

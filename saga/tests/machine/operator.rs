@@ -5,7 +5,7 @@ use super::{
     saga::{Saga, seconds},
 };
 use mainstay_saga::{
-    ByOperator, Cause, FailedAs, Graph, Kind, ParkReason, Record, UndoError, journal::Phase, state::Status,
+    ByOperator, Cause, FailedAs, Graph, Kind, ParkReason, Record, StepError, UndoError, journal::Phase, state::Status,
 };
 
 fn by() -> ByOperator {
@@ -248,6 +248,23 @@ fn a_step_that_cannot_read_its_input_is_started_again_when_it_is_resumed() {
     assert_eq!(saga.state.phase(), Phase::Parked);
     assert_eq!(saga.does(Record::Resumed(by())), ["start a 2"]);
     assert_eq!(saga.ok("a"), ["completed"]);
+}
+
+#[test]
+fn a_step_that_could_not_read_its_input_has_lost_no_attempt_when_it_is_resumed() {
+    let mut saga = Saga::new(vec![step("a")]);
+    saga.go();
+    let failed = saga.state.settle(&saga.graph, 0, Err(StepError::not_executed("it is no number")), saga.now, 0);
+    saga.apply(failed);
+    let reason = ParkReason::Unreadable { step: "a".into(), error: "it is no number".into() };
+    saga.apply(Record::Parked { reason });
+    saga.does(Record::Resumed(by()));
+    assert_eq!(saga.at(seconds(1)), ["start a 2"]);
+    assert_eq!(saga.fails("a", FailedAs::NotExecuted), [""; 0], "the first of three");
+    assert_eq!(saga.at(seconds(9)), ["start a 3"]);
+    assert_eq!(saga.fails("a", FailedAs::NotExecuted), [""; 0], "the second");
+    assert_eq!(saga.at(seconds(99)), ["start a 4"]);
+    assert_eq!(saga.fails("a", FailedAs::NotExecuted), ["turn: a", "compensated"]);
 }
 
 #[test]
