@@ -4,7 +4,7 @@ mod shop;
 
 use mainstay_core::Reason;
 use mainstay_saga::{
-    Config, Draft, Engine, EngineError, Out, Outcome, Saga, StartError, Step, WaitError,
+    CancelAck, Config, Draft, Engine, EngineError, Out, Outcome, Saga, StartError, Step, WaitError,
     journal::{Journal, Memory},
 };
 use shop::{Do, Shop, act, chains, engine, forks, odd::Odd, story, undo};
@@ -193,4 +193,18 @@ async fn shutdown_does_not_look_again_and_again_at_what_is_due() {
     let begin = tokio::time::Instant::now();
     engine.shutdown(Duration::from_secs(100)).await;
     assert_eq!(begin.elapsed().as_secs(), 30);
+}
+
+#[tokio::test(start_paused = true)]
+async fn wish_that_comes_while_a_saga_leaves_is_granted() {
+    let shop = Shop::new();
+    let journal = Odd { release_takes: Duration::from_secs(5), ..Odd::default() };
+    let builder = Engine::builder(Arc::clone(&shop), journal).register(&patients());
+    let engine = builder.config(Config::default().idle_after(Duration::ZERO)).start().await.unwrap();
+    let handle = engine.start(&patients(), "1", 1).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(engine.in_memory(), 1, "it waits for the answer of the journal");
+    let cancelled = tokio::time::timeout(Duration::from_secs(10), engine.cancel(handle.id(), "enough")).await;
+    assert!(matches!(cancelled, Ok(Ok(CancelAck::Accepted))), "{cancelled:?}");
+    assert!(matches!(handle.outcome().await.unwrap(), Outcome::Compensated(_)));
 }
