@@ -198,7 +198,7 @@ fn books_balance(report: &Value, table: &str) {
     assert!(of("/inventory/lowest") >= 0.0 && of("/orders/confirmed") > 0.5, "{report}");
 
     // Each saga has ended, and the money of those that were undone after the silence was given back.
-    let sagas = report.pointer("/details/on/orders").unwrap();
+    let sagas = report.pointer("/details/orders").unwrap();
     same(number(sagas, "/started"), number(sagas, "/completed") + number(sagas, "/compensated"));
     same(number(sagas, "/completed"), of("/orders/confirmed"));
     let causes = sagas["causes"].as_object().unwrap();
@@ -210,7 +210,7 @@ fn books_balance(report: &Value, table: &str) {
     // What the same customers and troubles leave behind without it: there, nobody looks whether it balances.
     let off = report.pointer("/details/off/audit").unwrap();
     assert_eq!(off["ok"], false, "{report}");
-    assert_eq!(report.pointer("/details/off/orders"), Some(&Value::Null));
+    assert_eq!(off["sagas"], Value::Null);
     assert!(number(off, "/provider/captured") > number(off, "/orders/confirmed"), "{report}");
     assert!(number(off, "/inventory/open") > 0.5, "{report}");
     assert_eq!(cells(table)["the books balance"], ["no", "yes"]);
@@ -229,7 +229,7 @@ fn the_books_balance_though_orders_are_killed() {
     assert!(number(&report, "/details/killed_s") > 3.0, "{report}");
 
     // What was under way was taken over, and has ended.
-    let sagas = report.pointer("/details/on/orders").unwrap();
+    let sagas = report.pointer("/details/orders").unwrap();
     assert!(number(sagas, "/recovered") > 0.5, "{report}");
     let ended = number(sagas, "/completed") + number(sagas, "/compensated");
     assert!((number(sagas, "/started") - ended).abs() < 0.5, "{report}");

@@ -37,6 +37,8 @@ struct Details<'a> {
     confirm_outage: Span,
     /// When the orders service was killed; `null` if it was not.
     killed_s: Option<f64>,
+    /// How the sagas ended, by the journal; with resilience off there are none.
+    orders: Option<&'a SagaLedger>,
     pause_ms: f64,
     limit: Limit,
     /// When the abuser was there.
@@ -84,8 +86,6 @@ struct Routes<'a> {
     catalog: Client,
     payment: Client,
     books: Books,
-    /// How the sagas ended, by the journal; `null` with resilience off, which has none.
-    orders: Option<&'a SagaLedger>,
     /// As `books` at the top; with resilience off they may not balance.
     audit: Option<&'a Audit>,
 }
@@ -164,11 +164,13 @@ struct Route {
 
 pub(super) fn report(comparison: &Comparison) -> Result<String> {
     let Comparison { plan, script, stays, off, on } = comparison;
+    let books = on.as_ref().and_then(|run| run.audit.as_ref());
+    let ledgers = books.and_then(|audit| audit.ledgers.as_ref());
     serde_json::to_string_pretty(&Report {
         off: &off.numbers,
         on: on.as_ref().map(|run| &run.numbers),
         seed: plan.seed,
-        books: on.as_ref().and_then(|run| run.audit.as_ref()),
+        books,
         details: Details {
             rate: plan.rate,
             duration_s: plan.duration.as_secs_f64(),
@@ -178,6 +180,7 @@ pub(super) fn report(comparison: &Comparison) -> Result<String> {
             catalog_outage: Span::of(&script.catalog_outage),
             confirm_outage: Span::of(&script.confirm_outage),
             killed_s: plan.kill_orders.then(|| script.kill().as_secs_f64()),
+            orders: ledgers.and_then(|ledgers| ledgers.orders.sagas.as_ref()),
             pause_ms: millis(sickness::pause(plan.patience)),
             limit: Limit { requests: plan.limit, window_s: plan.window.as_secs_f64() },
             abuser_there: stays.iter().map(Span::of).collect(),
@@ -201,7 +204,6 @@ impl Span {
 
 impl<'a> Routes<'a> {
     fn of(run: &'a Run) -> Self {
-        let ledgers = run.audit.as_ref().and_then(|audit| audit.ledgers.as_ref());
         Self {
             browse: Route::of(run.browse),
             browse_p99_ms: run.browse_p99.map(millis),
@@ -226,7 +228,6 @@ impl<'a> Routes<'a> {
                 amplification: run.provider_amplification(),
             },
             books: Books { balance: run.seen.books, not_told: run.not_told() },
-            orders: ledgers.and_then(|ledgers| ledgers.orders.sagas.as_ref()),
             audit: run.audit.as_ref(),
         }
     }
