@@ -41,10 +41,10 @@ impl Quota {
     ///
     /// # Errors
     ///
-    /// If the period is zero or longer than 100 years, if the limit is zero, or if it is more than one unit per nanosecond.
+    /// If the period is zero or longer than 73 years, if the limit is zero, or if it is more than one unit per nanosecond.
     pub fn new(limit: u64, period: Duration) -> Result<Self, InvalidConfig> {
         if period.is_zero() || period > MAX_PERIOD {
-            return Err(InvalidConfig::new("period", period, "above 0, up to 100 years"));
+            return Err(InvalidConfig::new("period", period, "above 0, up to 73 years"));
         }
         let period = nanos(period);
         if !(1..=period).contains(&limit) {
@@ -129,7 +129,8 @@ impl Quota {
 /// Where time ends, in nanoseconds: 146 years after a limiter was made. Twice as much can still be counted.
 pub(crate) const HORIZON: u64 = 1 << 62;
 
-const MAX_PERIOD: Duration = Duration::from_hours(100 * 365 * 24);
+/// So a bucket of any limit is full before time ends: rounding up makes filling it at most twice as long.
+const MAX_PERIOD: Duration = Duration::from_hours(73 * 365 * 24);
 
 /// The nanoseconds of a time; those past the end of time are the end.
 #[inline]

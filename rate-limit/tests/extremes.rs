@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 const NANO: Duration = Duration::from_nanos(1);
 const SECOND: Duration = Duration::from_secs(1);
+/// The longest period of a quota.
+const LONGEST: Duration = Duration::from_hours(73 * 365 * 24);
 
 fn start() -> Instant {
     tokio::time::Instant::now().into_std()
@@ -13,8 +15,7 @@ fn start() -> Instant {
 const COUNTS: [u64; 9] = [0, 1, 2, 1_000, 10_000, 10_001, u32::MAX as u64, u64::MAX - 1, u64::MAX];
 
 fn times() -> [Duration; 8] {
-    let century = Duration::from_hours(100 * 365 * 24);
-    [Duration::ZERO, NANO, Duration::from_millis(1), SECOND, century, century + NANO, Duration::MAX / 2, Duration::MAX]
+    [Duration::ZERO, NANO, Duration::from_millis(1), SECOND, LONGEST, LONGEST + NANO, Duration::MAX / 2, Duration::MAX]
 }
 
 /// All quotas that come into being.
@@ -43,6 +44,18 @@ fn quotas_that_cannot_work_do_not_come_into_being() {
     assert_eq!(field(quota.burst(u64::MAX)), "burst");
     assert!(quota.burst(1_000_000).is_ok());
     assert!(Quota::per_second(1_000_000_000).is_ok());
+}
+
+#[test]
+fn any_limit_may_be_the_burst() {
+    let nanos = u64::try_from(LONGEST.as_nanos()).unwrap();
+    let fractions = (1..=9).flat_map(|part| [nanos / part - 1, nanos / part]);
+    for limit in [1, 2, 1_000].into_iter().chain(fractions) {
+        let quota = Quota::new(limit, LONGEST).unwrap();
+        assert_eq!(quota.burst(quota.limit()).map(|quota| quota.capacity()), Ok(quota.capacity()));
+    }
+    let error = Quota::new(1, LONGEST + NANO).unwrap_err();
+    assert!(error.to_string().ends_with("allowed is above 0, up to 73 years"), "{error}");
 }
 
 #[test]
