@@ -15,7 +15,7 @@ use crate::{
 };
 use mainstay_core::{InvalidConfig, Now, Refused, intern};
 use std::{
-    fmt,
+    fmt, mem,
     sync::{
         PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -82,6 +82,9 @@ struct Locked {
     changes: u64,
     config: Config,
 }
+
+/// One who has closed the cell and will come back. Dropped, as when a clock panics, he will not.
+struct Closer<'a>(&'a Limiter);
 
 /// A limiter at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -249,17 +252,13 @@ impl Limiter {
     #[expect(clippy::needless_pass_by_value, reason = "a reservation is given back once")]
     pub fn give_back_at(&self, reserved: Reserved, now: impl Now) {
         let Some(taken) = reserved.taken() else { return };
+        // First: the clock is foreign, and if it panics, no waker must stay with the place.
         reserved.watch_by(None);
-        if self.cell.is_some() {
-            let mut locked = self.lock();
-            self.close(&mut locked);
-            locked.closers += 1;
-        }
+        let closer = self.cell.is_some().then(|| Closer::new(self));
         // Read when nobody can take from the cell any more: to give back as of an earlier moment than that of a later caller
         // would be too much.
         let now = self.time(now);
-        let mut locked = self.lock();
-        locked.closers = locked.closers.saturating_sub(1);
+        let locked = closer.map_or_else(|| self.lock(), Closer::come_back);
         self.act(locked, now, |machine, now| machine.give_back(taken, now)).wake();
     }
 
@@ -429,6 +428,33 @@ impl Limiter {
     }
 }
 
+impl<'a> Closer<'a> {
+    fn new(limiter: &'a Limiter) -> Self {
+        let mut locked = limiter.lock();
+        limiter.close(&mut locked);
+        locked.closers += 1;
+        Self(limiter)
+    }
+
+    /// Nobody can take from the cell before the lock is let go.
+    fn come_back(self) -> MutexGuard<'a, Locked> {
+        let limiter = self.0;
+        mem::forget(self);
+        let mut locked = limiter.lock();
+        locked.closers -= 1;
+        locked
+    }
+}
+
+impl Drop for Closer<'_> {
+    fn drop(&mut self) {
+        let mut locked = self.0.lock();
+        locked.closers -= 1;
+        // Opens the cell, unless somebody else keeps it closed.
+        self.0.act(locked, 0, |_, _| ());
+    }
+}
+
 /// So many nanoseconds later; what a clock cannot tell is in thirty years.
 pub(crate) fn moment(start: Instant, at: u64) -> Instant {
     const THIRTY_YEARS: Duration = Duration::from_hours(30 * 365 * 24);
@@ -446,5 +472,38 @@ impl Taken {
 impl fmt::Debug for Limiter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Limiter").field("name", &self.name()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Quota;
+    use std::panic::{AssertUnwindSafe, catch_unwind, panic_any};
+
+    /// A clock that panics.
+    struct Broken;
+
+    impl Now for Broken {
+        fn now(self) -> Instant {
+            panic_any("planted")
+        }
+    }
+
+    #[test]
+    fn clock_that_panics_while_something_is_given_back_does_not_keep_the_cell_closed() {
+        let now = tokio::time::Instant::now().into_std();
+        let limiter = Limiter::new_at(Quota::per_second(10).unwrap(), now).unwrap();
+        let [broken, whole] = [(); 2].map(|()| limiter.reserve_at(1, Duration::ZERO, now).unwrap());
+        let is_open = || limiter.cell.as_ref().is_some_and(|cell| cell.peek(1, 0).is_some());
+        assert!(is_open());
+
+        assert!(catch_unwind(AssertUnwindSafe(|| limiter.give_back_at(broken, Broken))).is_err());
+        assert!(is_open());
+        assert_eq!(limiter.lock().closers, 0);
+        assert_eq!(limiter.peek_at(now).remaining, 8, "it counts as used");
+        limiter.give_back_at(whole, now);
+        assert!(is_open());
+        assert_eq!(limiter.peek_at(now).remaining, 9);
     }
 }

@@ -1,6 +1,7 @@
 //! Wakers are foreign code: no lock is held when they run, and one that panics does not keep the others from being woken.
 
-use mainstay_rate_limit::{KeyedLimiter, Lender, Limiter, Quota, Reservation};
+use mainstay_core::Now;
+use mainstay_rate_limit::{Clock, KeyedLimiter, Lender, Limiter, Quota, Reservation};
 use std::{
     future::Future,
     ops::Deref,
@@ -12,7 +13,7 @@ use std::{
     },
     task::{Context, Wake, Waker},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// A task that acts when it is woken.
@@ -194,5 +195,31 @@ async fn waker_is_not_kept_in_a_place_that_is_spent_before_its_moment() {
     drop(waker);
     place.spend();
     // It is foreign code, which would else run under the lock when the place is forgotten.
+    assert_eq!(Arc::strong_count(&task), 1);
+}
+
+/// A clock that panics.
+struct Broken;
+
+impl Now for Broken {
+    fn now(self) -> Instant {
+        panic_any("planted")
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn waker_is_not_kept_in_a_place_that_is_given_back_by_a_clock_that_panics() {
+    let task = Task::new(|| {});
+    let waker = || Some(Waker::from(Arc::clone(&task)));
+    let limiter = Limiter::new(quota(1)).unwrap();
+    let [_used, place] = [(); 2].map(|()| limiter.reserve_at(1, Duration::MAX, Clock).unwrap());
+    limiter.watch(&place, waker());
+    assert!(catch_unwind(AssertUnwindSafe(|| limiter.give_back_at(place, Broken))).is_err());
+
+    let keyed = KeyedLimiter::<u32>::new(quota(1)).unwrap();
+    let [_used, place] = [(); 2].map(|()| keyed.reserve_at(&0, 1, Duration::MAX, Clock).unwrap());
+    keyed.watch(&place, waker());
+    assert!(catch_unwind(AssertUnwindSafe(|| keyed.give_back_at(place, Broken))).is_err());
+    // It would else be dropped under the lock, at the moment of the place.
     assert_eq!(Arc::strong_count(&task), 1);
 }

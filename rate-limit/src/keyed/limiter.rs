@@ -233,6 +233,7 @@ impl<K: Hash + ?Sized> KeyedLimiter<K> {
     #[expect(clippy::needless_pass_by_value, reason = "a reservation is given back once")]
     pub fn give_back_at(&self, reserved: KeyedReserved, now: impl Now) {
         let Some(taken) = reserved.reserved.taken() else { return };
+        // First: the clock is foreign, and if it panics, no waker must stay with the place.
         reserved.reserved.watch_by(None);
         // If the key is not there any more, everything has come back by itself.
         let now = self.time(now);
