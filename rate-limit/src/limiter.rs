@@ -151,8 +151,9 @@ impl Limiter {
         self.decide(cost, now).unless_never(cost)
     }
 
+    /// As [`check_cost_at`](Self::check_cost_at); of a cost above the limit, it says [`NEVER`](crate::decision::NEVER).
     #[inline]
-    fn decide(&self, cost: u64, now: impl Now) -> Decision {
+    pub(crate) fn decide(&self, cost: u64, now: impl Now) -> Decision {
         let now = self.time(now);
         let cell = self.cell.as_ref().filter(|cell| cost <= cell.limit());
         if let Some(decision) = cell.and_then(|cell| cell.check(cost, now)) {

@@ -112,6 +112,13 @@ fn an_allowed_request_without_fields_allocates_nothing() {
 }
 
 #[test]
+fn a_cost_allocates_nothing() {
+    let layer = layer(1_000_000, Bearer).fields(Fields::WhenRefused).cost(|_: &Request<()>| 2);
+    let allocations = allocations_of(&mut layer.layer(Leaf), StatusCode::OK);
+    assert_eq!(allocations, allocations_of(&mut Leaf, StatusCode::OK));
+}
+
+#[test]
 fn an_allowed_request_allocates_the_value_of_one_field() {
     assert_eq!(added(&layer(1_000_000, Bearer)), 1);
 }

@@ -2,6 +2,7 @@
 #![cfg(feature = "http")]
 
 use http::{Request, Response};
+use mainstay_core::http::EmptyBody;
 use mainstay_rate_limit::{
     KeyedLimiter, Limiter, Quota,
     http::{
@@ -56,6 +57,7 @@ assert_impl_all!(HttpRateLimitLayer<Bearer, &'static Limiter>: Send, Sync, Unpin
 assert_not_impl_any!(HttpRateLimitLayer<Local>: Send, Sync);
 assert_not_impl_any!(HttpRateLimitLayer<Bearer, Rc<Limiter>>: Send, Sync);
 assert_not_impl_any!(HttpRateLimitLayer<Bearer, Shared, Local>: Send, Sync);
+assert_not_impl_any!(HttpRateLimitLayer<Bearer, Shared, EmptyBody, Local>: Send, Sync);
 
 assert_impl_all!(HttpRateLimit<(), Bearer>: Send, Sync, Unpin, Clone);
 assert_impl_all!(HttpRateLimit<Unshared, Bearer>: Send, Unpin, Clone);

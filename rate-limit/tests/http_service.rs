@@ -4,7 +4,7 @@
 use axum::extract::ConnectInfo;
 use futures_util::FutureExt;
 use http::{HeaderValue, Request, Response, StatusCode, header::CONTENT_TYPE};
-use mainstay_core::http::Rejection;
+use mainstay_core::http::{EmptyBody, Rejection};
 use mainstay_rate_limit::{
     Config, KeyedLimiter, Limiter, Quota, Rule,
     http::{
@@ -16,6 +16,7 @@ use std::{
     convert::Infallible,
     future::{Ready, pending, ready},
     net::SocketAddr,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
@@ -249,6 +250,109 @@ fn one_quota_for_all_clients_is_possible() {
     assert_eq!(ask(&service, by("flo")).status(), 200);
     assert_eq!(ask(&service, by("kim")).status(), 200);
     assert_eq!(ask(&service, by("sam")).status(), 429);
+}
+
+/// One unit for each byte of the body.
+fn layer_by_length(
+    config: impl Into<Config>,
+) -> HttpRateLimitLayer<Bearer, Arc<KeyedLimiter<ClientId>>, EmptyBody, Length> {
+    HttpRateLimitLayer::new(config.into(), Bearer).unwrap().cost(length as Length)
+}
+
+type Length = fn(&Request<Body>) -> u64;
+
+fn length(request: &Request<Body>) -> u64 {
+    request.body().len() as u64
+}
+
+fn of_length(length: usize, client: &str) -> Request<Body> {
+    by(client).map(|_| "x".repeat(length))
+}
+
+#[test]
+fn a_request_takes_its_cost_of_its_clients_quota_or_nothing() {
+    let leaf = Leaf::default();
+    let service = layer_by_length(visitors(10)).layer(leaf.clone());
+    for (client, length, status, left) in
+        [("flo", 6, 200, 4), ("flo", 5, 429, 4), ("kim", 5, 200, 5), ("flo", 4, 200, 0), ("flo", 1, 429, 0)]
+    {
+        let response = ask(&service, of_length(length, client));
+        assert_eq!(response.status(), status);
+        let told = field(&response, "ratelimit").unwrap();
+        assert!(told.starts_with(&format!(r#""visitors";r={left};"#)), "{told}");
+    }
+    assert_eq!(ask(&service, of_length(0, "flo")).status(), 200, "nothing is always there");
+    assert_eq!(leaf.calls(), 4);
+}
+
+#[test]
+fn all_clients_together_may_have_costs_too() {
+    let limiter: &'static Limiter = Box::leak(Box::new(Limiter::new(visitors(10)).unwrap()));
+    let service = HttpRateLimitLayer::with_limiter(limiter, Bearer).cost(length).layer(Leaf::default());
+    assert_eq!(ask(&service, of_length(6, "flo")).status(), 200);
+    assert_eq!(ask(&service, of_length(5, "kim")).status(), 429);
+    assert_eq!(limiter.peek().remaining, 4);
+    let never = ask(&service, of_length(11, "kim"));
+    assert_eq!((never.status(), field(&never, "retry-after")), (StatusCode::TOO_MANY_REQUESTS, None));
+    assert_eq!((limiter.peek().remaining, limiter.snapshot().refused), (4, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cost_above_what_there_ever_is_is_refused_for_good() {
+    let (leaf, layer) = (Leaf::default(), layer_by_length(visitors(10)));
+    let service = layer.layer(leaf.clone());
+    assert_eq!(ask(&service, of_length(1, "flo")).status(), 200);
+    let response = ask(&service, of_length(11, "flo"));
+    assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(field(&response, "retry-after"), None);
+    // Waiting does not help, but the rest is there.
+    assert_eq!(field(&response, "ratelimit"), Some(r#""visitors";r=9;t=6"#));
+    assert_eq!((leaf.calls(), layer.handle().snapshot().refused), (1, 1));
+    assert_eq!(ask(&service, of_length(9, "flo")).status(), 200, "it took nothing");
+}
+
+#[cfg(feature = "grpc")]
+#[test]
+fn a_cost_above_what_there_ever_is_is_refused_without_pushback() {
+    let service = layer_by_length(visitors(10)).layer(Leaf::default());
+    let refused = ask(&service, grpc("flo", "application/grpc").map(|_| "x".repeat(11)));
+    assert_eq!((field(&refused, "grpc-status"), field(&refused, "grpc-retry-pushback-ms")), (Some("8"), None));
+}
+
+#[test]
+fn shadow_mode_refuses_nobody_whatever_it_costs() {
+    let layer = layer_by_length(visitors(10).shadow(true));
+    let response = ask(&layer.layer(Leaf::default()), of_length(11, "flo"));
+    assert_eq!((response.status(), response.headers().len()), (StatusCode::OK, 0));
+    assert_eq!(layer.handle().snapshot().refused, 1);
+}
+
+#[test]
+fn a_cost_stays_with_other_settings_and_with_a_fresh_layer() {
+    let layer = layer_by_length(visitors(10)).with_body(write_text).fields(Fields::WhenRefused);
+    for layer in [layer.fresh(), layer] {
+        let service = layer.layer(Leaf::default());
+        assert_eq!(ask(&service, of_length(6, "flo")).headers().len(), 0);
+        assert_eq!(ask(&service, of_length(5, "flo")).body(), "refused by `visitors`: the rate limit is reached");
+    }
+}
+
+#[test]
+fn a_cost_that_panics_takes_nothing_and_each_request_is_asked_for_it_once() {
+    let asked = AtomicU32::new(0);
+    let cost = |request: &Request<Body>| {
+        asked.fetch_add(1, Ordering::Relaxed); // Relaxed: one thread.
+        assert!(!request.body().is_empty(), "planted");
+        1
+    };
+    let layer = layer(2).cost(cost);
+    let service = layer.layer(Leaf::default());
+    let ask = |length| catch_unwind(AssertUnwindSafe(|| ask(&service, of_length(length, "flo")).status()));
+    assert!(ask(0).is_err());
+    for status in [200, 200, 429] {
+        assert_eq!(ask(1).unwrap(), status);
+    }
+    assert_eq!(asked.into_inner(), 4);
 }
 
 fn write_text(rejection: &Rejection, response: &mut Response<Body>) {

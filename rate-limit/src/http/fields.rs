@@ -1,6 +1,6 @@
 //! The fields by which a response says how much is left.
 
-use crate::{Decision, Quota, Rule};
+use crate::{Decision, Quota, Rule, decision::NEVER};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use std::{fmt::Write, time::Duration};
@@ -23,7 +23,7 @@ const SECOND: u128 = 1_000_000_000;
 /// - `q` units are allowed in `w` seconds. A period that is no whole number of seconds is rounded up to one, and `q` with it,
 ///   downwards.
 /// - `r` units are left, and more come back within `t` seconds, rounded up: for a refused request the time to wait, as in
-///   `Retry-After`, else the time until everything has come back. With a burst above the limit, `r` may be above `q`.
+///   `Retry-After`; if waiting does not help, or if it was allowed, the time until everything has come back. With a burst above the limit, `r` may be above `q`.
 /// - The policy has the name of the limiter. With several rules it is followed by the place of the rule, as in `"visitors-2"`;
 ///   `RateLimit` is about the one that binds.
 /// - A decision whose `limit` is not that of the rule here leaves the policy out. The layer also leaves it out when the client
@@ -149,7 +149,9 @@ fn integer(number: u128) -> u64 {
 
 /// When there is more, in seconds.
 fn wait(decision: &Decision) -> u64 {
-    let wait = if decision.retry_after.is_zero() { decision.reset_after } else { decision.retry_after };
+    // Where waiting does not help, more is there all the same.
+    let told = !decision.retry_after.is_zero() && decision.retry_after != NEVER;
+    let wait = if told { decision.retry_after } else { decision.reset_after };
     whole_seconds(wait)
 }
 
@@ -245,6 +247,8 @@ mod tests {
             assert_eq!(policy, r#""visitors";q=100;w=60"#);
             assert_eq!(item, format!(r#""visitors";r=42;t={seconds}"#));
         }
+        let [_, item] = written(&fields, &decision(0, 42, NEVER, Duration::from_secs(7)));
+        assert_eq!(item, r#""visitors";r=42;t=7"#, "waiting does not help");
     }
 
     #[test]

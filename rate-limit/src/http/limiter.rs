@@ -1,14 +1,17 @@
 //! What can stand behind the layer.
 
 use super::{ClientId, ClientKey};
-use crate::{Config, Decision, KeyedLimiter, Limiter};
+use crate::{Clock, Config, Decision, KeyedLimiter, Limiter};
 
 /// Decides about the clients of a server: what can stand behind an [`HttpRateLimitLayer`](super::HttpRateLimitLayer).
 ///
 /// [`KeyedLimiter`] has a quota for each client, [`Limiter`] one for all of them together.
 pub trait ClientLimiter {
-    /// Takes one unit of the quota of `client`, if it is there.
-    fn check_client(&self, client: ClientKey<'_>) -> Decision;
+    /// Takes `cost` units of the quota of `client`, if they are there; all or nothing. A cost of zero takes nothing and is
+    /// always allowed.
+    ///
+    /// Of a cost above what can ever be taken at once, [`Decision::retry_after`] is [`Duration::MAX`](std::time::Duration::MAX).
+    fn check_client(&self, client: ClientKey<'_>, cost: u64) -> Decision;
 
     /// The name in refusals and in the fields of responses.
     fn name(&self) -> &'static str;
@@ -22,8 +25,8 @@ pub trait ClientLimiter {
 }
 
 impl ClientLimiter for KeyedLimiter<ClientId> {
-    fn check_client(&self, client: ClientKey<'_>) -> Decision {
-        self.check(&client.into())
+    fn check_client(&self, client: ClientKey<'_>, cost: u64) -> Decision {
+        self.decide(&client.into(), cost, Clock)
     }
 
     fn name(&self) -> &'static str {
@@ -40,8 +43,8 @@ impl ClientLimiter for KeyedLimiter<ClientId> {
 }
 
 impl ClientLimiter for Limiter {
-    fn check_client(&self, _: ClientKey<'_>) -> Decision {
-        self.check()
+    fn check_client(&self, _: ClientKey<'_>, cost: u64) -> Decision {
+        self.decide(cost, Clock)
     }
 
     fn name(&self) -> &'static str {

@@ -5,7 +5,7 @@ use super::{
     future::{HttpResponseFuture, Note},
     layer::Policy,
 };
-use crate::{Decision, KeyedLimiter};
+use crate::{Cost, Decision, KeyedLimiter, One};
 use http::{HeaderMap, Request, Response};
 use mainstay_core::{
     Refused,
@@ -29,6 +29,8 @@ use tower_service::Service;
 /// - over gRPC (feature `grpc`) status `RESOURCE_EXHAUSTED` in a response of trailers only, with
 ///   `grpc-retry-pushback-ms`. gRPC has no field for what is left, so responses to gRPC requests have none.
 ///
+/// A request that costs more than there ever is at once gets neither `Retry-After` nor pushback.
+///
 /// Responses to allowed requests have the fields too, beside those that the inner service may have written.
 ///
 /// # Readiness
@@ -39,14 +41,18 @@ use tower_service::Service;
 /// # Cancel safety
 ///
 /// The quota is charged in `call`, with no await. Nothing is given back when the future is dropped, since the service was asked.
+///
+/// # Panics
+///
+/// `call` panics if what tells clients apart does, or the function that says the cost; nothing is taken then.
 #[derive(Clone)]
-pub struct HttpRateLimit<S, I, H = Arc<KeyedLimiter<ClientId>>, A = EmptyBody> {
+pub struct HttpRateLimit<S, I, H = Arc<KeyedLimiter<ClientId>>, A = EmptyBody, C = One> {
     inner: S,
-    policy: Policy<I, H, A>,
+    policy: Policy<I, H, A, C>,
 }
 
-impl<S, I, H, A> HttpRateLimit<S, I, H, A> {
-    pub(super) const fn new(inner: S, policy: Policy<I, H, A>) -> Self {
+impl<S, I, H, A, C> HttpRateLimit<S, I, H, A, C> {
+    pub(super) const fn new(inner: S, policy: Policy<I, H, A, C>) -> Self {
         Self { inner, policy }
     }
 
@@ -74,12 +80,13 @@ impl<S, I, H, A> HttpRateLimit<S, I, H, A> {
     }
 }
 
-impl<S, I, H, A, ReqB, ResB> Service<Request<ReqB>> for HttpRateLimit<S, I, H, A>
+impl<S, I, H, A, C, ReqB, ResB> Service<Request<ReqB>> for HttpRateLimit<S, I, H, A, C>
 where
     S: Service<Request<ReqB>, Response = Response<ResB>>,
     I: Identify,
     H: Deref<Target: ClientLimiter>,
     A: Answer<ResB>,
+    C: Cost<Request<ReqB>>,
     ResB: Default,
 {
     type Response = Response<ResB>;
@@ -94,7 +101,7 @@ where
     fn call(&mut self, request: Request<ReqB>) -> Self::Future {
         let policy = &self.policy;
         let client = policy.identify.identify(Head::from(&request)).unwrap_or(ClientKey::Unknown);
-        let decision = policy.limiter.check_client(client);
+        let decision = policy.limiter.check_client(client, policy.cost.cost(&request));
         if let Some(refused) = decision.refused(policy.limiter.name()) {
             return HttpResponseFuture::refused(policy.refuse(request.headers(), &decision, refused));
         }
@@ -103,7 +110,7 @@ where
     }
 }
 
-impl<I, H: Deref<Target: ClientLimiter>, A> Policy<I, H, A> {
+impl<I, H: Deref<Target: ClientLimiter>, A, C> Policy<I, H, A, C> {
     /// The response to a refused request with these headers.
     fn refuse<B>(&self, request: &HeaderMap, decision: &Decision, refused: Refused) -> Response<B>
     where
@@ -130,7 +137,7 @@ impl<I, H: Deref<Target: ClientLimiter>, A> Policy<I, H, A> {
     }
 }
 
-impl<S: fmt::Debug, I, H: Deref<Target: ClientLimiter>, A> fmt::Debug for HttpRateLimit<S, I, H, A> {
+impl<S: fmt::Debug, I, H: Deref<Target: ClientLimiter>, A, C> fmt::Debug for HttpRateLimit<S, I, H, A, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HttpRateLimit")
             .field("inner", &self.inner)

@@ -153,7 +153,7 @@ impl<K: Hash + ?Sized> KeyedLimiter<K> {
     #[inline]
     pub fn check_at(&self, key: &K, now: impl Now) -> Decision {
         // One unit is never too large.
-        self.check_cost_at(key, 1, now).unwrap_or_else(|error| unreachable!("{error}"))
+        self.decide(key, 1, now)
     }
 
     /// Takes `cost` units of the key, if they are there; all or nothing. A cost of zero takes nothing and is always allowed.
@@ -163,12 +163,18 @@ impl<K: Hash + ?Sized> KeyedLimiter<K> {
     /// If it is more than can ever be taken at once.
     #[inline]
     pub fn check_cost_at(&self, key: &K, cost: u64, now: impl Now) -> Result<Decision, CostTooLarge> {
+        self.decide(key, cost, now).unless_never(cost)
+    }
+
+    /// The same; of a cost above the limit, it says [`NEVER`](crate::decision::NEVER).
+    #[inline]
+    pub(crate) fn decide(&self, key: &K, cost: u64, now: impl Now) -> Decision {
         let (id, quota, now) = (Id::new(&self.hasher, key), self.quota_of(key), self.time(now));
         let mut keys = self.shard(id).lock();
         let now = keys.see(now);
         let decision = keys.check(id, quota, cost, now);
         leave(keys);
-        self.tell(decision.unwrap_or_else(|| self.overflow.check(cost, now)), cost)
+        self.tell(decision.unwrap_or_else(|| self.overflow.check(cost, now)))
     }
 
     /// What [`check_at`](Self::check_at) would answer. It takes nothing, does not count as a refusal, and a key that is not
@@ -201,7 +207,7 @@ impl<K: Hash + ?Sized> KeyedLimiter<K> {
             let (answer, taken) = machine.reserve_until(cost, now, now.saturating_add(wait).min(HORIZON));
             (answer, taken, now)
         });
-        let decision = self.tell(answer.decision(), cost)?;
+        let decision = self.tell(answer.decision()).unless_never(cost)?;
         if !decision.allowed {
             return Err(ReserveError::TooLate(decision));
         }
@@ -397,13 +403,12 @@ impl<K: ?Sized> KeyedLimiter<K> {
 
     /// Tells of a refusal; in shadow mode, it is none.
     #[inline]
-    fn tell(&self, decision: Decision, cost: u64) -> Result<Decision, CostTooLarge> {
-        if decision.allowed {
-            return Ok(decision);
+    fn tell(&self, mut decision: Decision) -> Decision {
+        if !decision.allowed {
+            decision = self.unless_shadow(decision);
+            self.observers.tell_refused(decision.rule, decision.retry_after, decision.shadow);
         }
-        let decision = self.unless_shadow(decision);
-        self.observers.tell_refused(decision.rule, decision.retry_after, decision.shadow);
-        decision.unless_never(cost)
+        decision
     }
 
     fn unless_shadow(&self, mut decision: Decision) -> Decision {
