@@ -25,6 +25,10 @@ impl Limiter {
     /// Whoever waits does so in order: in that in which the futures were first polled. Nobody is overtaken, neither by one who
     /// asks for less nor by [`check`](Self::check). How long it takes is known at once, so nobody waits in vain.
     ///
+    /// Give `wait_at_most` the time that the caller really waits, instead of a timeout around this: whoever leaves wakes all
+    /// behind him that have asked again since somebody left, so a crowd of `n` that gives up one by one costs about `n²/2`
+    /// wakes. Who is refused at once wakes nobody.
+    ///
     /// To pace calls that go out, make a token bucket with a [burst](crate::Quota::burst) of one: they then go out evenly.
     /// Tokio's timers have milliseconds, and a wait is rounded up to one; with more than some hundred calls per second, a burst of some
     /// milliseconds is needed to reach the rate.

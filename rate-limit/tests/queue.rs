@@ -210,10 +210,14 @@ fn one_who_cancels_all_but_his_last_place_denies_nobody() {
 #[test]
 fn cancelling_many_waiters_is_not_quadratic() {
     let now = start();
-    for backwards in [false, true] {
+    for (backwards, is_watched) in [(false, false), (false, true), (true, false), (true, true)] {
         let time = |waiters: u32| {
             let limiter = limiter(bucket(10), now);
             let mut places: Vec<_> = (0..waiters).map(|_| wait(&limiter, 1, now)).collect();
+            if is_watched {
+                // From the last one on all before it count as such who want to be told.
+                assert!(!limiter.wait_at(&places[places.len() - 1], now).is_zero());
+            }
             if backwards {
                 places.reverse();
             }
@@ -226,7 +230,9 @@ fn cancelling_many_waiters_is_not_quadratic() {
         // As many waiters in sixteen queues as in one, so that other programs disturb both alike; and the best of a few.
         let best =
             |queues, waiters| (0..5).map(|_| (0..queues).map(|_| time(waiters)).sum::<Duration>()).min().unwrap();
-        let (short, long) = (best(16, 2_000), best(1, 32_000));
+        // Fewer of those who watch, for whom the failure would last.
+        let waiters = if is_watched { 500 } else { 2_000 };
+        let (short, long) = (best(16, waiters), best(1, 16 * waiters));
         assert!(long < 6 * short, "in short queues {short:?}, in a long one {long:?}");
     }
 }
