@@ -208,3 +208,18 @@ async fn wish_that_comes_while_a_saga_leaves_is_granted() {
     assert!(matches!(cancelled, Ok(Ok(CancelAck::Accepted))), "{cancelled:?}");
     assert!(matches!(handle.outcome().await.unwrap(), Outcome::Compensated(_)));
 }
+
+#[tokio::test(start_paused = true)]
+async fn parked_saga_is_given_back_and_an_ended_one_needs_not_be() {
+    let shop = Shop::new();
+    let journal = Odd::default();
+    let released = Arc::clone(&journal.released);
+    let engine = engine(&shop, journal).await;
+    shop.plan("c", [Do::Reject]);
+    shop.plan("undo-b", [Do::NeedHelp]);
+    let parked = engine.start(&chains(), "1", 1).await.unwrap();
+    assert!(matches!(parked.outcome().await, Err(WaitError::Parked(_))));
+    assert_eq!(*released.lock().unwrap(), [None]);
+    engine.start(&chains(), "2", 1).await.unwrap().outcome().await.unwrap();
+    assert_eq!(*released.lock().unwrap(), [None]);
+}

@@ -6,7 +6,10 @@ use mainstay_saga::{
         Batch, Claim, Claimed, Created, Filter, Grant, Journal, JournalFuture, Memory, NewSaga, Stored, Summary,
     },
 };
-use std::time::Duration;
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 use tokio::time::sleep;
 
 /// What it is told to be.
@@ -16,6 +19,8 @@ pub(crate) struct Odd {
     pub(crate) appends_panic: bool,
     /// A saga is given back at once, and the answer comes later.
     pub(crate) release_takes: Duration,
+    /// The times for which sagas were given back.
+    pub(crate) released: Arc<Mutex<Vec<Option<Timestamp>>>>,
 }
 
 impl Journal for Odd {
@@ -43,6 +48,7 @@ impl Journal for Odd {
     fn release(&self, grant: Grant, wake_at: Option<Timestamp>) -> JournalFuture<'_, ()> {
         Box::pin(async move {
             self.inner.release(grant, wake_at).await?;
+            self.released.lock().unwrap().push(wake_at);
             sleep(self.release_takes).await;
             Ok(())
         })
