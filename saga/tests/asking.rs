@@ -299,3 +299,17 @@ async fn parked_saga_may_be_let_go_on_elsewhere() {
     second.operator("ada").retry(handle.id(), "the shop is back").await.unwrap();
     assert_eq!(handle.outcome().await.unwrap(), Outcome::Completed(14));
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_after_an_operator_has_acted_waits_for_the_end() {
+    let (shop, journal) = (Shop::new(), Memory::new());
+    let engine = engine(&shop, journal.clone()).await;
+    shop.plan("c", [Do::Reject]);
+    shop.plan("undo-b", [Do::NeedHelp, Do::Slow]);
+    let handle = engine.start(&chains(), "1", 10).await.unwrap();
+    assert!(matches!(handle.outcome().await, Err(WaitError::Parked(_))));
+    engine.operator("ada").retry(handle.id(), "the line is free").await.unwrap();
+    let begin = tokio::time::Instant::now();
+    assert!(matches!(handle.outcome().await.unwrap(), Outcome::Compensated(_)));
+    assert_eq!(begin.elapsed(), SECOND);
+}
