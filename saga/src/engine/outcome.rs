@@ -46,7 +46,7 @@ impl Outcome<Payload> {
 pub enum EngineError {
     /// A setting is out of range.
     Config(InvalidConfig),
-    /// Two different graphs have this name and version.
+    /// Two definitions have this name and version: other graphs, or the same one with other code.
     SameVersion {
         /// The name of the definitions.
         saga: Arc<str>,
@@ -169,7 +169,7 @@ impl Display for EngineError {
         match self {
             Self::Config(_) => f.write_str("the configuration of the engine is invalid"),
             Self::SameVersion { saga, version } => {
-                write!(f, "two different graphs are called version {version} of `{saga}`")
+                write!(f, "two different definitions are called version {version} of `{saga}`")
             }
             Self::Journal(_) => f.write_str("the journal does not answer"),
         }
