@@ -72,6 +72,22 @@ async fn deadline_turns_a_saga_back() {
     assert!(shop.standing().is_empty());
 }
 
+#[tokio::test(start_paused = true)]
+async fn deadline_is_that_of_the_definition_that_is_started() {
+    let (shop, journal) = (Shop::new(), Memory::new());
+    let (none, long) = (chains(), chains().deadline(500 * SECOND).unwrap());
+    for (number, registered) in [none, long].into_iter().enumerate() {
+        let engine = Engine::builder(Arc::clone(&shop), journal.clone()).register(&registered).start().await.unwrap();
+        shop.plan("a", [Do::Hang]);
+        let hurried = registered.clone().deadline(3 * SECOND).unwrap();
+        let handle = engine.start(&hurried, &format!("hurried-{number}"), 10).await.unwrap();
+        assert_eq!(handle.outcome().await.unwrap(), Outcome::Compensated(Cause::DeadlinePassed));
+        shop.plan("a", [Do::Hang]);
+        let handle = engine.start(&registered, &format!("{number}"), 10).await.unwrap();
+        assert_eq!(handle.outcome().await.unwrap(), Outcome::Completed(13));
+    }
+}
+
 #[derive(Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 struct Approval {
     by: String,

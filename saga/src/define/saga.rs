@@ -72,7 +72,8 @@ impl<A, I: Data, O: Data> Saga<A, I, O> {
 
     /// Turns a saga back if it has not passed its pivot so long after its start. Without it, there is no such time.
     ///
-    /// The moment is written down at the start, so another time here means nothing to sagas that run.
+    /// The moment is written down at the start, so another time here means nothing to sagas that run. It is the definition given to
+    /// [`Engine::start`](crate::Engine::start) that counts, and not the one that was registered.
     ///
     /// # Errors
     ///

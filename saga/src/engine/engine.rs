@@ -104,6 +104,9 @@ impl<A: Send + Sync + 'static> Engine<A> {
     /// A `key` of 1 to 256 bytes tells a repeated start from a new one: if a saga of this name was started with it before, whatever
     /// its version and input, the handle is of that one.
     ///
+    /// What runs is the code of the definition that was registered with this name and version; the
+    /// [deadline](Saga::deadline) is that of `saga`.
+    ///
     /// # Errors
     ///
     /// As [`StartError`] says.
@@ -209,7 +212,7 @@ impl<A: Send + Sync + 'static> Engine<A> {
     }
 
     pub(crate) fn check<I: Data, O>(&self, saga: &Saga<A, I, O>, key: &str, input: &I) -> Result<New<A>, StartError> {
-        let graph = saga.graph();
+        let graph = &saga.definition().graph;
         let known = self.shared().known(graph.name(), graph.version());
         let known = known.filter(|known| known.definition.graph.fingerprint() == graph.fingerprint());
         let not_registered = || StartError::NotRegistered { saga: graph.name().into(), version: graph.version() };
@@ -218,7 +221,7 @@ impl<A: Send + Sync + 'static> Engine<A> {
             return Err(StartError::InvalidKey);
         }
         let input = Payload::encode(input).map_err(StartError::Unwritable)?;
-        Ok(New { known, key: key.into(), input })
+        Ok(New { known, graph: Arc::clone(graph), key: key.into(), input })
     }
 
     fn admit(&self) -> Result<OwnedSemaphorePermit, StartError> {

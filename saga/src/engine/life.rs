@@ -12,7 +12,7 @@ use super::{
     trace,
 };
 use crate::{
-    ParkReason, Payload, Record, Timestamp,
+    Graph, ParkReason, Payload, Record, Timestamp,
     journal::{Claimed, Created, Grant, JournalError, NewSaga, Phase},
     state::{IllegalRecord, State},
 };
@@ -27,6 +27,8 @@ const COURTESY: Duration = Duration::from_millis(250);
 /// A saga that is to be made.
 pub(crate) struct New<A> {
     pub(crate) known: Arc<Known<A>>,
+    /// The definition's, as it was given to the start: its deadline may be another than the registered one.
+    pub(crate) graph: Arc<Graph>,
     pub(crate) key: Arc<str>,
     pub(crate) input: Payload,
 }
@@ -140,7 +142,7 @@ impl<A: Send + Sync + 'static> Task<A> {
         let graph = Arc::clone(&new.known.definition.graph);
         let grant = Grant { id: self.seat.id, epoch: 0, seq: 0 };
         let mut run = Run::new(&self.shared, &self.seat, new.known, State::new(&graph), grant);
-        run.record(Record::created(&graph, new.key, new.input, at))?;
+        run.record(Record::created(&new.graph, new.key, new.input, at))?;
         run.plan(at)?;
         Ok(run)
     }
