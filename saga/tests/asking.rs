@@ -123,8 +123,8 @@ async fn signal_wakes_a_saga_that_has_left_memory() {
     let ada = Approval { by: "Ada".to_owned() };
     assert_eq!(engine.signal(id, "approval", "mail-1", &ada).await.unwrap(), SignalAck::Accepted);
     let bob = Approval { by: "Bob".to_owned() };
-    let again = engine.signal(id, "approval", "mail-2", &bob).await.unwrap();
-    assert!(matches!(again, SignalAck::AlreadyReceived | SignalAck::TooLate), "{again:?}");
+    let other = engine.signal(id, "approval", "mail-2", &bob).await.unwrap();
+    assert!(matches!(other, SignalAck::OtherReceived | SignalAck::TooLate), "{other:?}");
     assert_eq!(handle.outcome().await.unwrap(), Outcome::Completed("Ada".to_owned()));
     assert_eq!(engine.signal(id, "approval", "mail-3", &bob).await.unwrap(), SignalAck::TooLate);
 }
@@ -139,6 +139,29 @@ async fn signal_that_comes_early_is_kept() {
     assert_eq!(engine.signal(handle.id(), "approval", "1", &ada).await.unwrap(), SignalAck::Accepted);
     assert_eq!(engine.signal(handle.id(), "approval", "1", &ada).await.unwrap(), SignalAck::AlreadyReceived);
     assert_eq!(handle.outcome().await.unwrap(), Outcome::Completed("Ada".to_owned()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn rival_signal_is_told_that_another_one_came_first() {
+    let (shop, journal) = (Shop::new(), Memory::new());
+    let first = approver(&shop, &journal).await;
+    shop.plan("a", [Do::Hang]);
+    let handle = first.start(&approvals(), "1", 1).await.unwrap();
+    let (ada, bob) = (Approval { by: "Ada".to_owned() }, Approval { by: "Bob".to_owned() });
+    let send = async |engine: &Engine<Shop>, id, who| engine.signal(handle.id(), "approval", id, who).await.unwrap();
+    assert_eq!(send(&first, "mail-1", &ada).await, SignalAck::Accepted);
+    assert_eq!(send(&first, "mail-2", &bob).await, SignalAck::OtherReceived);
+    assert_eq!(send(&first, "mail-2", &ada).await, SignalAck::OtherReceived, "the id decides");
+    assert_eq!(send(&first, "mail-1", &bob).await, SignalAck::AlreadyReceived, "the id decides");
+    first.shutdown(Duration::ZERO).await;
+
+    // The next engine knows it by the records.
+    shop.plan("a", [Do::Slow]);
+    let second = approver(&shop, &journal).await;
+    assert_eq!(send(&second, "mail-1", &ada).await, SignalAck::AlreadyReceived);
+    assert_eq!(send(&second, "mail-2", &bob).await, SignalAck::OtherReceived);
+    let outcome = second.handle(&approvals(), handle.id()).outcome().await.unwrap();
+    assert_eq!(outcome, Outcome::Completed("Ada".to_owned()));
 }
 
 #[tokio::test(start_paused = true)]

@@ -148,7 +148,11 @@ impl<A: Send + Sync + 'static> Engine<A> {
         self.ask(id, |reply| Ask::Cancel { reason, reply }).await
     }
 
-    /// Gives a step what it waits for; it may come before the step waits. `signal_id` tells a repeated delivery from another one.
+    /// Gives a step what it waits for; it may come before the step waits.
+    ///
+    /// A step takes one signal, the first. `signal_id` tells a repeated delivery of it,
+    /// [`AlreadyReceived`](SignalAck::AlreadyReceived), from another signal that comes too late to count,
+    /// [`OtherReceived`](SignalAck::OtherReceived).
     ///
     /// # Errors
     ///

@@ -99,8 +99,8 @@ impl<A: Send + Sync + 'static> Run<A> {
         let position = self.graph().position(&step).filter(is_signal);
         let position = position.ok_or_else(|| AskError::Illegal(format!("no step {step:?} waits for a signal")))?;
         let view = self.state.step(position);
-        if view.has_signal() {
-            return Ok(SignalAck::AlreadyReceived);
+        if let Some(received) = view.signal_id() {
+            return Ok(if *received == id { SignalAck::AlreadyReceived } else { SignalAck::OtherReceived });
         }
         let is_wanted = matches!(view.status(), Status::Idle | Status::Waiting { .. } | Status::Stuck);
         if self.state.cause().is_some() || !is_wanted {

@@ -152,9 +152,11 @@ pub enum CancelAck {
 pub enum SignalAck {
     /// It is in the journal, and the step gets it.
     Accepted,
-    /// The step has had a signal before; the first one counts.
+    /// The step has had this signal, by its id, before: what it carried then counts.
     AlreadyReceived,
-    /// The saga is being undone, or has ended.
+    /// The step has had another signal, with another id, before: that one counts, and this one is dropped.
+    OtherReceived,
+    /// The saga is being undone, or has ended, and this signal is dropped if it had not come before.
     TooLate,
 }
 

@@ -1,6 +1,6 @@
 //! What a record changes, and which record may follow.
 
-use super::{LEFT_OUT, MAX_RECORDS, MAX_STARTS, NULL, State, Status};
+use super::{LEFT_OUT, MAX_RECORDS, MAX_STARTS, NULL, Signal, State, Status};
 use crate::{ByOperator, Cause, FailedAs, Graph, Kind, ParkReason, Payload, Record, Timestamp, journal::Phase};
 use std::{
     borrow::Cow,
@@ -98,7 +98,10 @@ impl State {
             }
             Record::StepLeftOut { step } => self.step_left_out(graph, find(step)?),
             Record::WaitStarted { step, until } => self.wait_started(graph, find(step)?, *until),
-            Record::SignalReceived { step, payload, .. } => self.signal_received(graph, find(step)?, payload),
+            Record::SignalReceived { step, id, payload } => {
+                let signal = Signal { id: id.clone(), payload: payload.clone() };
+                self.signal_received(graph, find(step)?, signal)
+            }
             Record::CancelRequested { reason } => self.cancel_requested(reason),
             Record::Turned { cause } => self.turned(graph, cause),
             Record::UndoStarted { step, attempt } => self.undo_started(graph, find(step)?, *attempt),
@@ -157,7 +160,8 @@ impl State {
             Kind::Signal { .. } => {
                 self.check_ready(graph, position)?;
                 let may_end = matches!(step.status, Status::Idle | Status::Waiting { .. });
-                ensure(may_end && step.signal.as_ref() == Some(output), "no such signal is waited for")?;
+                let carried = step.signal.as_ref().map(|signal| &signal.payload);
+                ensure(may_end && carried == Some(output), "no such signal is waited for")?;
             }
             Kind::Timer { .. } => {
                 let is_waiting = matches!(step.status, Status::Waiting { .. });
@@ -249,13 +253,13 @@ impl State {
         Ok(())
     }
 
-    fn signal_received(&mut self, graph: &Graph, position: usize, payload: &Payload) -> Result<(), Why> {
+    fn signal_received(&mut self, graph: &Graph, position: usize, signal: Signal) -> Result<(), Why> {
         let step = &mut self.steps[position];
         ensure(matches!(graph.nodes[position].kind, Kind::Signal { .. }), "the step does not wait for a signal")?;
         let is_wanted = matches!(step.status, Status::Idle | Status::Waiting { .. } | Status::Stuck);
         ensure(self.cause.is_none() && is_wanted, "the signal comes too late")?;
         ensure(step.signal.is_none(), "a signal has arrived before")?;
-        step.signal = Some(payload.clone());
+        step.signal = Some(signal);
         Ok(())
     }
 

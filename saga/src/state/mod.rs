@@ -115,14 +115,22 @@ struct Step {
     unmet: usize,
     run: Tries,
     undo: Tries,
-    /// What the signal carried that it waits for.
-    signal: Option<Payload>,
+    /// The signal that it waits for.
+    signal: Option<Signal>,
     /// What it, or its undo, said last.
     error: Option<Arc<str>>,
     /// While unwinding: nothing is left to undo of it nor of any that comes after it.
     is_settled: bool,
     /// The same if nothing were running any more.
     is_settled_if_lost: bool,
+}
+
+/// A signal that has arrived.
+#[derive(Debug, Clone)]
+struct Signal {
+    /// What tells a repeated delivery from another signal.
+    id: Arc<str>,
+    payload: Payload,
 }
 
 /// How often something was tried.
@@ -338,9 +346,9 @@ impl<'s> StepView<'s> {
         self.step.taint_before
     }
 
-    /// Whether the signal that it waits for has arrived.
-    pub const fn has_signal(self) -> bool {
-        self.step.signal.is_some()
+    /// The id of the signal that it waits for, once that has arrived.
+    pub fn signal_id(self) -> Option<&'s Arc<str>> {
+        self.step.signal.as_ref().map(|signal| &signal.id)
     }
 
     /// What it, or its undo, said last.

@@ -156,8 +156,8 @@ impl Step {
     /// How a wait ends, if it does.
     fn plan_wait(&self, node: &Node, is_over: bool) -> Option<Record> {
         let step = node.name.clone();
-        if let Some(payload) = &self.signal {
-            return Some(Record::StepSucceeded { step, output: payload.clone() });
+        if let Some(signal) = &self.signal {
+            return Some(Record::StepSucceeded { step, output: signal.payload.clone() });
         }
         match node.kind {
             _ if !is_over => None,
