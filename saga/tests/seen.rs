@@ -3,9 +3,12 @@
 
 mod shop;
 
-use mainstay_saga::{Outcome, journal::Memory};
+use mainstay_saga::{
+    Outcome,
+    journal::{JournalError, Memory},
+};
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
-use shop::{Do, Shop, chains, engine, orders};
+use shop::{Do, Shop, chains, engine, odd::Odd, orders};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::{Debug, Write as _},
@@ -149,4 +152,26 @@ fn what_happens_is_counted_by_saga_and_outcome() {
     ];
     let expected: BTreeMap<_, _> = expected.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect();
     assert_eq!(counted, expected);
+}
+
+#[test]
+fn only_what_another_owner_has_is_called_lost() {
+    LazyLock::force(&ANOTHER);
+    let fenced: fn() -> JournalError = || JournalError::Fenced { current: 9 };
+    for (error, is_lost) in [(fenced, true), (|| JournalError::Closed, false), (|| JournalError::NotFound, false)] {
+        let (capture, recorder) = (Capture::default(), DebuggingRecorder::new());
+        let story = async {
+            let engine = engine(&Shop::new(), Odd { appends_give: Some(error), ..Odd::default() }).await;
+            engine.start(&chains(), "1", 10).await.unwrap();
+            while engine.in_memory() > 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        let seen = registry().with(capture.clone());
+        metrics::with_local_recorder(&recorder, || tracing::subscriber::with_default(seen, || run(story)));
+        let logged = capture.events.lock().unwrap().iter().any(|event| event.contains("lost to another owner"));
+        let counted = recorder.snapshotter().snapshot().into_vec();
+        let counted = counted.iter().any(|(key, ..)| key.key().name() == "mainstay_saga_fenced_total");
+        assert_eq!((logged, counted), (is_lost, is_lost), "{}", error());
+    }
 }

@@ -273,18 +273,18 @@ impl<A: Send + Sync + 'static> Task<A> {
     /// The journal did not let the saga go on.
     async fn lost(&self, known: &Known<A>, grant: Grant, failed: Failed) -> Stage {
         match failed {
-            // The journal does not answer: the saga is due when this process is known to be gone.
-            Failed::Killed => {}
             Failed::Journal(JournalError::Conflict { seq }) => {
                 return self.quarantine(known, seq, "there are records that nobody knows of").await;
             }
             Failed::Journal(JournalError::Corrupt(error)) => {
                 return self.quarantine(known, grant.seq, &error.to_string()).await;
             }
-            Failed::Journal(error) => {
+            Failed::Journal(error @ JournalError::Fenced { .. }) => {
                 known.observers.fenced();
                 trace::lost(self.shared.config.name, grant, &error);
             }
+            // The journal does not answer, or is closed: the saga is due when this process is known to be gone. Or it is no more.
+            Failed::Killed | Failed::Journal(_) => {}
         }
         Stage::Away
     }

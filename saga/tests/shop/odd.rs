@@ -3,7 +3,8 @@
 use mainstay_saga::{
     SagaId, Timestamp,
     journal::{
-        Batch, Claim, Claimed, Created, Filter, Grant, Journal, JournalFuture, Memory, NewSaga, Stored, Summary,
+        Batch, Claim, Claimed, Created, Filter, Grant, Journal, JournalError, JournalFuture, Memory, NewSaga, Stored,
+        Summary,
     },
 };
 use std::{
@@ -17,6 +18,7 @@ use tokio::time::sleep;
 pub(crate) struct Odd {
     pub(crate) inner: Memory,
     pub(crate) appends_panic: bool,
+    pub(crate) appends_give: Option<fn() -> JournalError>,
     /// A saga is given back at once, and the answer comes later.
     pub(crate) release_takes: Duration,
     /// The times for which sagas were given back.
@@ -30,6 +32,9 @@ impl Journal for Odd {
 
     fn append(&self, grant: Grant, batch: Batch) -> JournalFuture<'_, Grant> {
         assert!(!self.appends_panic, "on purpose");
+        if let Some(error) = self.appends_give {
+            return Box::pin(async move { Err(error()) });
+        }
         self.inner.append(grant, batch)
     }
 
