@@ -62,11 +62,21 @@ impl<A: Send + Sync + 'static> Run<A> {
     }
 
     fn take_operator(&mut self, record: Record, reply: Reply<()>) {
+        let step = self.known_step(&record);
         let result = self.state.check(self.graph(), &record).and_then(|()| self.record(record));
-        match result {
-            Ok(()) => self.answers.push(Answer::Operator(reply)),
-            Err(illegal) => Answer::Operator(reply).refuse(illegal.into()),
+        match (result, step) {
+            (Ok(()), _) => self.answers.push(Answer::Operator(reply)),
+            (Err(illegal), None) => Answer::Operator(reply).refuse(illegal.into()),
+            (Err(illegal), Some(step)) => {
+                Answer::Operator(reply).refuse(AskError::Illegal(format!("step {step:?}: {}", illegal.why())));
+            }
         }
+    }
+
+    /// The step on which an operator acts, if there is one.
+    fn known_step(&self, record: &Record) -> Option<Arc<str>> {
+        let (Record::MarkedCompensated { step, .. } | Record::Skipped { step, .. }) = record else { return None };
+        self.graph().position(step).map(|_| Arc::clone(step))
     }
 
     fn take_cancel(&mut self, reason: Arc<str>, reply: Reply<CancelAck>) {

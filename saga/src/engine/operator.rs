@@ -65,7 +65,7 @@ impl<A: Send + Sync + 'static> Operator<A> {
     pub async fn inspect(&self, id: SagaId) -> Result<Inspection, AskError> {
         let base = &self.engine.shared().base;
         let stored = base.journal.load(id).await.map_err(unread)?;
-        // After the records: one that is added in between is missed by both.
+        // A record that is added in between is in the summary and not among these, of which the state is made.
         let summary = base.journal.find(id).await.map_err(unread)?.ok_or(AskError::NotFound)?;
         let graph = base.graph(&summary.saga, summary.version).cloned();
         let seq = stored.len().try_into().unwrap_or(u64::MAX);

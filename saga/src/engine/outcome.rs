@@ -113,7 +113,7 @@ pub enum AskError {
     NotFound,
     /// The saga has ended.
     Ended,
-    /// It cannot be done with the saga as it is.
+    /// It cannot be done with the saga as it is, and why: what is wrong with a step names the step.
     Illegal(String),
     /// The engine was not given the definition of this saga.
     NotRegistered {

@@ -36,6 +36,10 @@ const MOST_WRITES_OF_PAIRS: u64 = 12;
 /// was done to the saga and how it came to rest. There it is to be asserted that what ought to have happened has happened once, and
 /// that what was undone is gone. The saga has to end by itself, not by a signal.
 ///
+/// It is one half, and [`fail_each_step`] the other. No step fails here that does not fail by itself, and one in which the process
+/// dies is done again: so an undo is hardly ever given [`Effect::Maybe`](crate::Effect::Maybe), and those of a saga that completes
+/// are never called.
+///
 /// To be run under tokio's paused time, since attempts are waited for.
 ///
 /// # Panics
@@ -129,7 +133,7 @@ where
 /// Lets each step fail in each way, once and always, before and after its effect; and lets each undo fail once in each way while the
 /// saga is turned back by each of its steps. The records of each run are checked against the invariants.
 ///
-/// For `world` and `check` see [`crash_matrix`].
+/// For `world` and `check` see [`crash_matrix`], which is the other half: no process dies here.
 ///
 /// # Panics
 ///
