@@ -235,3 +235,47 @@ async fn parked_saga_is_given_back_and_an_ended_one_needs_not_be() {
     engine.start(&chains(), "2", 1).await.unwrap().outcome().await.unwrap();
     assert_eq!(*released.lock().unwrap(), [None]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn saga_that_is_asked_does_not_wait_for_room() {
+    let shop = Shop::new();
+    let builder = Engine::builder(Arc::clone(&shop), Memory::new()).register(&patients()).register(&chains());
+    let engine = builder.config(Config::default().max_in_memory(1)).start().await.unwrap();
+    let away = engine.start(&patients(), "1", 1).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!(engine.in_memory(), 0);
+    shop.plan("b", [Do::Slow]);
+    shop.plan("undo-a", [Do::Slow]);
+    let other = engine.start(&chains(), "2", 10).await.unwrap();
+    assert_eq!(engine.cancel(away.id(), "enough").await.unwrap(), CancelAck::Accepted);
+    assert_eq!(engine.in_memory(), 2);
+    assert!(matches!(engine.start(&chains(), "3", 10).await, Err(StartError::Refused(_))));
+    assert!(matches!(away.outcome().await.unwrap(), Outcome::Compensated(_)));
+    assert_eq!(other.outcome().await.unwrap(), Outcome::Completed(13));
+}
+
+#[test]
+fn dropped_runtime_leaves_its_sagas_to_whoever_asks_for_them() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    let (shop, journal) = (Shop::new(), Memory::new());
+    let first = runtime();
+    let (left, id) = first.block_on(async {
+        let left = engine(&shop, journal.clone()).await;
+        shop.plan("b", [Do::Hang]);
+        let id = left.start(&chains(), "1", 10).await.unwrap().id();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        (left, id)
+    });
+    drop((first, left));
+    assert_eq!(shop.calls(), ["a", "b"]);
+
+    runtime().block_on(async {
+        let second = engine(&shop, journal.clone()).await;
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert_eq!(shop.calls(), ["a", "b"], "it is taken for owned");
+        assert_eq!(second.cancel(id, "enough").await.unwrap(), CancelAck::Accepted);
+        let outcome = second.handle(&chains(), id).outcome().await.unwrap();
+        assert!(matches!(outcome, Outcome::Compensated(_)), "{outcome:?}");
+        assert!(shop.standing().is_empty());
+    });
+}

@@ -32,6 +32,9 @@ pub struct Config {
     #[cfg_attr(feature = "serde", serde(with = "crate::engine::serde::name"))]
     pub name: Name,
     /// How many sagas are in memory at once. A start beyond that is refused; those that are due wait in the journal.
+    ///
+    /// A saga that is asked something, by a cancel, a signal or an operator, comes to memory beyond that too, and stays there until it
+    /// next rests: it is who asks that has to be bounded.
     pub max_in_memory: usize,
     /// How often the journal is asked for sagas that are due; a saga that was out of memory is late by up to this.
     #[cfg_attr(feature = "serde", serde(with = "mainstay_core::config::duration"))]

@@ -38,6 +38,11 @@ use tokio::{
 /// [`shutdown`](Self::shutdown) lets what is under way end, and leaves the sagas to the next engine. Dropping the last clone does the
 /// same without waiting. Killing the process loses nothing that was acknowledged.
 ///
+/// Shut an engine down before its runtime is dropped, which ends its tasks where they are: nobody gives their sagas back then, and a
+/// journal that lives on in this process takes them for owned. The next engine on it does not claim them by itself; it takes each
+/// that is asked something by [`cancel`](Self::cancel), [`signal`](Self::signal) or an [`operator`](Self::operator). A journal that is
+/// opened again has no such sagas.
+///
 /// # Examples
 ///
 /// ```
