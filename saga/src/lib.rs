@@ -12,6 +12,7 @@ mod record;
 pub mod state;
 #[cfg(feature = "testkit")]
 pub mod testkit;
+mod text;
 mod timestamp;
 
 pub use self::{

@@ -1,6 +1,6 @@
 //! What a step and an undo say when they have not succeeded.
 
-use crate::FailedAs;
+use crate::{FailedAs, text::LONGEST};
 use mainstay_core::{BoxError, Refusable, Verdict};
 use std::{
     error::Error,
@@ -209,9 +209,6 @@ impl Display for UndoError {
         f.write_str(&self.text)
     }
 }
-
-/// So much of an error's text is kept.
-const LONGEST: usize = 8 * 1024;
 
 /// An error and its sources as one text.
 fn text(error: &(dyn Error + 'static)) -> Arc<str> {

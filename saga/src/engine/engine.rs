@@ -14,6 +14,7 @@ use super::{
 use crate::{
     Data, Payload, Saga, SagaId,
     journal::{Journal, JournalError},
+    text::cut,
 };
 use mainstay_core::{Reason, Refused};
 use serde::Serialize;
@@ -139,7 +140,7 @@ impl<A: Send + Sync + 'static> Engine<A> {
         Handle::new(self.hold(self.shared().registry.seat(id)), false)
     }
 
-    /// Asks for a saga to be undone, and keeps that in the journal.
+    /// Asks for a saga to be undone, and keeps that in the journal, with up to 8 KiB of the reason.
     ///
     /// # Errors
     ///
@@ -149,7 +150,7 @@ impl<A: Send + Sync + 'static> Engine<A> {
     ///
     /// If the future is dropped, the saga may be cancelled or not; to ask again is safe.
     pub async fn cancel(&self, id: SagaId, reason: impl Into<Arc<str>>) -> Result<CancelAck, AskError> {
-        let reason = reason.into();
+        let reason = cut(reason.into());
         self.ask(id, |reply| Ask::Cancel { reason, reply }).await
     }
 
@@ -180,7 +181,7 @@ impl<A: Send + Sync + 'static> Engine<A> {
 
     /// What a person does with sagas, in that person's name.
     pub fn operator(&self, name: impl Into<Arc<str>>) -> Operator<A> {
-        Operator::new(self.clone(), name.into())
+        Operator::new(self.clone(), cut(name.into()))
     }
 
     /// Stops: nothing new is begun, what is under way ends, and the sagas are left to the next engine.

@@ -9,6 +9,7 @@ use super::{
 use crate::{
     FailedAs, Kind, ParkReason, Payload, Record, Timestamp,
     state::{IllegalRecord, Status},
+    text::cut,
 };
 use futures_util::StreamExt;
 use std::{future::poll_fn, pin::pin, sync::Arc, task::Poll};
@@ -30,7 +31,7 @@ impl<A: Send + Sync + 'static> Run<A> {
             let record = match ending {
                 Ending::Do(result) => state.settle(graph, step, result, now, rand::random()),
                 Ending::Undo(result) => state.settle_undo(graph, step, result, now, rand::random()),
-                Ending::Unreadable { undo, error } => self.unreadable(step, undo, error.into(), now),
+                Ending::Unreadable { undo, error } => self.unreadable(step, undo, cut(error), now),
             };
             self.record(record)?;
         }

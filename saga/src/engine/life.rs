@@ -15,6 +15,7 @@ use crate::{
     Graph, ParkReason, Payload, Record, Timestamp,
     journal::{Claimed, Created, Grant, JournalError, NewSaga, Phase},
     state::{IllegalRecord, State},
+    text::cut,
 };
 use futures_util::FutureExt;
 use mainstay_core::BoxError;
@@ -324,7 +325,7 @@ impl<A: Send + Sync + 'static> Task<A> {
 
     /// Parks the saga whatever its records are.
     async fn quarantine(&self, known: &Known<A>, seq: u64, why: &str) -> Stage {
-        let (id, reason) = (self.seat.id, ParkReason::Corrupt { seq, error: why.into() });
+        let (id, reason) = (self.seat.id, ParkReason::Corrupt { seq, error: cut(why) });
         match self.shared.persist(&self.seat, |journal| journal.claim_one(id), |_| {}).await {
             Ok(claimed) => self.park(known, claimed.grant, reason).await,
             Err(_) => Stage::Away,

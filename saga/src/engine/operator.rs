@@ -5,13 +5,14 @@ use crate::{
     ByOperator, Graph, ParkReason, Record, SagaId, Timestamp, UnreadableRecord,
     journal::{Filter, JournalError, Stored, Summary},
     state::State,
+    text::cut,
 };
 use std::{
     fmt::{self, Debug, Formatter},
     sync::Arc,
 };
 
-/// Acts on sagas in somebody's name, which is kept in the journal with the reason.
+/// Acts on sagas in somebody's name, which is kept in the journal with the reason: up to 8 KiB of each.
 ///
 /// A saga is *parked* when it cannot go on by itself: it leaves memory and is not touched until somebody has seen to it. What has
 /// been done outside, such as a refund by hand, is told to it by [`mark_compensated`](Self::mark_compensated) or
@@ -135,7 +136,7 @@ impl<A: Send + Sync + 'static> Operator<A> {
     }
 
     fn by(&self, reason: &str) -> ByOperator {
-        ByOperator { by: Arc::clone(&self.name), reason: reason.into() }
+        ByOperator { by: Arc::clone(&self.name), reason: cut(reason) }
     }
 
     async fn act(&self, id: SagaId, record: Record) -> Result<(), AskError> {

@@ -8,13 +8,14 @@ use crate::{
     Graph, ParkReason, Payload, Record, SagaId,
     journal::{Phase, Stored, Summary},
     state::State,
+    text::cut,
 };
 
 /// The state that these records make, of which nothing is running; or why the saga is to be parked.
 pub(crate) fn fold(graph: &Graph, stored: &[Stored], seq: u64) -> Result<State, ParkReason> {
     let mut state = State::new(graph);
     for kept in stored {
-        let corrupt = |error: String| ParkReason::Corrupt { seq: kept.seq, error: error.into() };
+        let corrupt = |error: String| ParkReason::Corrupt { seq: kept.seq, error: cut(error) };
         let record = Record::decode(&kept.bytes).map_err(|error| corrupt(error.to_string()))?;
         if matches!(&record, Record::Created { fingerprint, .. } if *fingerprint != graph.fingerprint) {
             return Err(ParkReason::DefinitionChanged);
