@@ -69,10 +69,6 @@ impl<A> Code<A> {
     pub(super) fn signal<T: Data>() -> Self {
         Self::Signal { accept: |message| message.decode::<T>().map(drop) }
     }
-
-    pub(super) const fn timer() -> Self {
-        Self::Timer
-    }
 }
 
 /// How a step's output is kept.

@@ -2,7 +2,6 @@
 
 use super::{
     Conditional, Effect, Inputs, Out, Step, StepCx, StepError, UndoCx, UndoError,
-    code::Code,
     list::{List, Slot},
     out::Brand,
 };
@@ -73,12 +72,12 @@ impl<'s, A> Draft<'s, A> {
     /// `at_most` counts from the moment at which what it [waits for](Step::after) is done: without a message until then the
     /// saga is turned back. `None` waits without end.
     pub fn signal<T: Data>(&mut self, step: impl Into<Step<'s>>, at_most: impl Into<Option<Duration>>) -> Out<'s, T> {
-        Out::new(signal::<T, A>(self.list, step.into(), at_most.into()))
+        Out::new(self.list.signal::<T>(step.into(), at_most.into()))
     }
 
     /// Waits for so long, from the moment at which what it [waits for](Step::after) is done.
     pub fn wait(&mut self, step: impl Into<Step<'s>>, time: Duration) -> Out<'s, ()> {
-        Out::new(self.list.waiting(Kind::Timer { wait: time }, step.into(), Code::timer()))
+        Out::new(self.list.timer(step.into(), time))
     }
 
     /// The next step is left out if this is `false`.
@@ -156,12 +155,12 @@ impl<'s, A> Committed<'s, A> {
     /// Waits for a message from outside, as [before the pivot](Draft::signal). If it does not come in time, the saga is parked
     /// for an operator.
     pub fn signal<T: Data>(&mut self, step: impl Into<Step<'s>>, at_most: impl Into<Option<Duration>>) -> Out<'s, T> {
-        Out::new(signal::<T, A>(self.list, step.into(), at_most.into()))
+        Out::new(self.list.signal::<T>(step.into(), at_most.into()))
     }
 
     /// Waits for so long, from the moment at which what it [waits for](Step::after) is done.
     pub fn wait(&mut self, step: impl Into<Step<'s>>, time: Duration) -> Out<'s, ()> {
-        Out::new(self.list.waiting(Kind::Timer { wait: time }, step.into(), Code::timer()))
+        Out::new(self.list.timer(step.into(), time))
     }
 
     /// The next step is left out if this is `false`.
@@ -234,10 +233,6 @@ impl<'s, A> When<'_, Committed<'s, A>> {
     {
         Out::new(self.draft.list.action(Kind::ReadOnly, Some(self.flag), step.into(), inputs, run))
     }
-}
-
-fn signal<T: Data, A>(list: &mut List<A>, step: Step<'_>, at_most: Option<Duration>) -> Slot {
-    list.waiting(Kind::Signal { at_most }, step, Code::signal::<T>())
 }
 
 impl<A> Debug for Draft<'_, A> {

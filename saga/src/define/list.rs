@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{BuildError, Data, Graph, Kind, Node};
 use mainstay_core::InvalidConfig;
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 /// The steps so far. It belongs to whoever records, not to the draft, which may be forgotten.
 pub(super) struct List<A> {
@@ -71,9 +71,14 @@ impl<A> List<A> {
         self.push(step, Kind::Compensatable, condition, slots, Code::Action { run, undo: Some(undo) })
     }
 
-    /// Adds a step without an action.
-    pub(super) fn waiting(&mut self, kind: Kind, step: Step<'_>, code: Code<A>) -> Slot {
-        self.push(step, kind, None, Slots(Vec::new()), code)
+    /// Adds a wait for a message.
+    pub(super) fn signal<T: Data>(&mut self, step: Step<'_>, at_most: Option<Duration>) -> Slot {
+        self.push(step, Kind::Signal { at_most }, None, Slots(Vec::new()), Code::signal::<T>())
+    }
+
+    /// Adds a wait for a time.
+    pub(super) fn timer(&mut self, step: Step<'_>, wait: Duration) -> Slot {
+        self.push(step, Kind::Timer { wait }, None, Slots(Vec::new()), Code::Timer)
     }
 
     fn push(&mut self, step: Step<'_>, kind: Kind, condition: Option<Slot>, slots: Slots, code: Code<A>) -> Slot {
