@@ -145,7 +145,7 @@ impl<'s> Step<'s> {
 
     /// Whether each setting has an effect. The ranges are checked with the graph, but for the attempts: there zero has a meaning.
     fn check(&self, kind: Kind, is_committed: bool) -> Result<(), InvalidConfig> {
-        let runs = !matches!(kind, Kind::Signal { .. } | Kind::Timer { .. });
+        let runs = kind.is_run();
         let has_undo = matches!(kind, Kind::Compensatable);
         has_effect("attempts", self.attempts, runs && !is_committed, "only before the pivot, on what runs")?;
         has_effect("backoff", self.backoff, runs, "only on what runs")?;
