@@ -42,7 +42,7 @@ pub(crate) enum Code<A> {
 }
 
 impl<A> Code<A> {
-    /// Makes an attempt of the step. Its code runs up to its first await inside, and after it in the future.
+    /// Makes an attempt of the step: its function is called here, and what is async in it runs in the future.
     pub(crate) fn run(&self, cx: StepCx<A>, table: &Table) -> Result<Running, Unreadable> {
         match self {
             Self::Action { run, .. } => run(cx, table),

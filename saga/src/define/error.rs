@@ -101,7 +101,8 @@ impl StepError {
         Self { outcome, text: text(&*cause.into()), retry_after: None }
     }
 
-    /// Adds how long to wait before another attempt can help. The wait between attempts is then no shorter.
+    /// Adds how long to wait before another attempt can help. The wait between attempts is then no shorter, but for what is
+    /// beyond a day.
     #[must_use]
     pub fn with_retry_after(mut self, wait: Duration) -> Self {
         self.retry_after = Some(wait);
@@ -169,7 +170,8 @@ impl UndoError {
         Self { needs_help: true, ..Self::try_again(cause) }
     }
 
-    /// Adds how long to wait before another attempt can help. The wait between attempts is then no shorter.
+    /// Adds how long to wait before another attempt can help. The wait between attempts is then no shorter, but for what is
+    /// beyond a day.
     #[must_use]
     pub fn with_retry_after(mut self, wait: Duration) -> Self {
         self.retry_after = Some(wait);

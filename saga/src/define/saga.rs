@@ -17,8 +17,9 @@ use std::{
 /// # Versions
 ///
 /// A saga goes on with the version that it was started with. What changes the [`fingerprint`](Self::fingerprint) (a step added,
-/// removed or renamed, another order) needs a higher version and a function of its own, which may share steps with the old one; both are
-/// registered until no saga of the old version is left. What does not change it may be changed as it is: code, timeouts, attempts.
+/// removed or renamed, another order, another result) needs a higher version and a function of its own, which may share steps with the
+/// old one; both are registered until no saga of the old version is left. What does not change it may be changed as it is: code,
+/// timeouts, attempts.
 pub struct Saga<A, I, O> {
     definition: Definition<A>,
     types: PhantomData<fn(I) -> O>,
@@ -91,7 +92,8 @@ impl<A, I, O> Saga<A, I, O> {
         &self.definition.graph
     }
 
-    /// A number made of the names, kinds and edges of the steps: an equal version with another number is a mistake.
+    /// A number made of the names, kinds, edges and conditions of the steps, and of which one gives the result: an equal version
+    /// with another number is a mistake.
     pub fn fingerprint(&self) -> u64 {
         self.graph().fingerprint()
     }

@@ -50,7 +50,7 @@ pub enum BuildError {
         /// The step.
         step: Arc<str>,
     },
-    /// A setting of a step is out of its range.
+    /// A setting of a step is out of its range or has no effect, or its condition is the input.
     Setting {
         /// The step.
         step: Arc<str>,

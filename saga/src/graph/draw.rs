@@ -10,8 +10,8 @@ use std::fmt::{self, Write};
 impl Graph {
     /// The graph as [Mermaid](https://mermaid.js.org) text, which many pages draw as it is.
     ///
-    /// The pivot is a hexagon, what comes after it has a double frame, reads are round. A solid arrow carries data, a dotted one
-    /// is an order only, and a condition stands on its arrow.
+    /// The pivot is a hexagon, a [retriable](Kind::Retriable) step has a double frame, reads are round. A solid arrow carries
+    /// data, a dotted one is an order only, and a condition stands on its arrow.
     ///
     /// ```
     /// use mainstay_saga::{Graph, Kind, Node};

@@ -58,8 +58,8 @@ impl Graph {
         &self.nodes
     }
 
-    /// A number made of the names, kinds, edges and conditions of the steps: what records refer to. How often something is
-    /// tried, and how long, is no part of it.
+    /// A number made of the names, kinds, edges and conditions of the steps, and of which one gives the result: what records
+    /// refer to. How often something is tried, and how long, is no part of it.
     pub const fn fingerprint(&self) -> u64 {
         self.fingerprint
     }

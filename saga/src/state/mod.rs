@@ -361,7 +361,7 @@ impl<'s> StepView<'s> {
         self.output
     }
 
-    /// What there is to undo: `None` if it did nothing, or nothing is left of it.
+    /// What it did, whether or not that needs an undo: `None` if that was nothing, or nothing is left of it.
     pub fn effect(self) -> Option<Effect<&'s Payload>> {
         use Status::{Idle, LeftOut, MarkedCompensated, Skipped, Undone, Waiting};
         match self.step.status {
