@@ -15,7 +15,7 @@ use crate::{
         payment, provider, users,
     },
     sickness::{self, Sickness},
-    stacks::{self, Circuits, Resilience, Times},
+    stacks::{self, Circuits, Resilience, Times, Upstream},
     stock::Stock,
     traffic::{Sent, Traffic},
 };
@@ -97,14 +97,12 @@ impl Shop {
         metrics: PrometheusHandle,
     ) -> Result<Self, BoxError> {
         let (site, times) = (Site { patience: plan.patience, rate: plan.rate }, Times::of(plan));
-        let (switches, books, stock) = (Switches::default(), Books::new(), Stock::new());
+        let (switches, books) = (Switches::default(), Books::new());
 
-        let [routes, audit] = [provider::routes(books.clone()), provider::audit(books.clone())];
-        let provider = site.start_sick("provider", routes, &switches.provider, audit).await?;
+        let provider = site.provider(books.clone(), &switches.provider).await?;
         let routes = payment::routes(stacks::provider(resilience, provider.address, times)?);
         let payment = site.start("payment", routes).await?;
-        let [routes, audit] = [inventory::confirmations(stock.clone()), inventory::routes(stock)];
-        let inventory = site.start_sick("inventory", routes, &switches.confirmations, audit).await?;
+        let inventory = site.inventory(&switches.confirmations).await?;
         let users = site.start("users", users::routes()).await?;
         let notifications = site.start("notifications", notifications::routes(Outbox::new())).await?;
 
@@ -119,20 +117,12 @@ impl Shop {
             orders::Settings { resilience, plan: *plan, port: ANY, directory: directory.path.clone(), peers };
         let orders = Taker::start(settings).await?;
 
-        let mut replicas = Vec::new();
-        for (name, switch) in REPLICAS.into_iter().zip(&switches.catalog) {
-            replicas.push(site.start_sick(name, catalog::routes(name), switch, Router::new()).await?);
-        }
-        let catalog = [0, 1].map(|replica: usize| replicas[replica].address);
+        let replicas = site.replicas(&switches.catalog).await?;
+        let catalog = replicas.each_ref().map(|replica| replica.address);
 
-        let own = site.pool("gateway");
         let (browse, to_catalog) = stacks::catalog(resilience, &catalog, times)?;
-        let routes = own.guard(gateway::routes(browse, stacks::orders(resilience, orders.address(), times)?));
-        let routes = match resilience {
-            Resilience::Off => routes,
-            Resilience::On => limits::for_each_client(routes, plan)?,
-        };
-        let gateway = Server::start(door, own, routes.merge(gateway::metrics(metrics)))?;
+        let upstreams = [browse, stacks::orders(resilience, orders.address(), times)?];
+        let gateway = site.gateway(door, resilience, plan, upstreams, metrics)?;
 
         let (to_payment, circuits) = orders.seen();
         Ok(Self {
@@ -224,6 +214,39 @@ impl Site {
         let own = self.pool(name);
         let routes = own.guard(routes);
         Server::start(Server::bind(ANY).await?, own, routes)
+    }
+
+    async fn provider(self, books: Books, switch: &Switch) -> io::Result<Server> {
+        self.start_sick("provider", provider::routes(books.clone()), switch, provider::audit(books)).await
+    }
+
+    async fn inventory(self, switch: &Switch) -> io::Result<Server> {
+        let stock = Stock::new();
+        self.start_sick("inventory", inventory::confirmations(stock.clone()), switch, inventory::routes(stock)).await
+    }
+
+    /// Both replicas of the catalog.
+    async fn replicas(self, [first, second]: &[Switch; 2]) -> io::Result<[Server; 2]> {
+        let start = async |name, switch| self.start_sick(name, catalog::routes(name), switch, Router::new()).await;
+        let [a, b] = REPLICAS;
+        Ok([start(a, first).await?, start(b, second).await?])
+    }
+
+    fn gateway(
+        self,
+        door: TcpListener,
+        resilience: Resilience,
+        plan: &Plan,
+        [browse, orders]: [Upstream; 2],
+        metrics: PrometheusHandle,
+    ) -> Result<Server, BoxError> {
+        let own = self.pool("gateway");
+        let routes = own.guard(gateway::routes(browse, orders));
+        let routes = match resilience {
+            Resilience::Off => routes,
+            Resilience::On => limits::for_each_client(routes, plan)?,
+        };
+        Ok(Server::start(door, own, routes.merge(gateway::metrics(metrics)))?)
     }
 
     /// A service whose routes have what its switch says, before its pool; what operators and others ask for has not.
