@@ -323,13 +323,32 @@ mod tests {
         }
         assert_eq!((switches.provider.requests(), switches.provider.sick_calls()), (7, 3));
         playing.await.unwrap();
+    }
 
-        switches.provider.set(Silent);
+    #[tokio::test(start_paused = true)]
+    async fn the_inventory_breaks_and_is_well_again_by_the_script() {
+        let (switches, start) = (Switches::default(), Instant::now());
+        let script = Script::over(Duration::from_secs(20));
+        let Range { start: breaks, end } = script.confirm_outage.clone();
+        let set = switches.clone();
+        let playing = tokio::spawn(async move { script.play(set, start).await });
+        for (at, fault) in [(Duration::ZERO, Fault::Healthy), (breaks, Fault::Broken), (end, Fault::Healthy)] {
+            sleep_until(start + at + Duration::from_millis(1)).await;
+            assert_eq!(switches.confirmations.fault(), fault, "{at:?}");
+        }
+        playing.await.unwrap();
+    }
+
+    #[test]
+    fn nothing_is_wrong_any_more_with_what_is_healed() {
+        let switches = Switches::default();
+        let Switches { provider, catalog: [first, second], confirmations } = &switches;
+        let all = [provider, first, second, confirmations];
+        for switch in all {
+            switch.set(Fault::Broken);
+        }
         switches.heal();
-        assert_eq!(
-            (switches.provider.fault(), switches.catalog.each_ref().map(Switch::fault)),
-            (Healthy, [Healthy; 2])
-        );
+        assert_eq!(all.map(Switch::fault), [Fault::Healthy; 4]);
     }
 
     #[test]
