@@ -147,6 +147,17 @@ fn a_response_that_is_a_failure_may_have_been_executed() {
 }
 
 #[test]
+fn a_response_that_is_a_failure_says_of_what_kind() {
+    for (failure, said) in [
+        (Failure::Transient, "the response is a failure that may pass"),
+        (Failure::Permanent, "the response is a failure that will not pass"),
+        (Failure::Overloaded { retry_after: None }, "the response says that the service is overloaded"),
+    ] {
+        assert_eq!(judged_as(Class::Failure(failure), false).unwrap_err().to_string(), said);
+    }
+}
+
+#[test]
 fn an_error_that_is_no_failure_has_no_response_either() {
     let lenient = classify_fn(|_: Result<&(), &Error<io::Error>>| Class::Success);
     let service = service_fn(|(): ()| ready(Err::<(), Error<io::Error>>(Error::Inner(io::Error::other("reset")))));

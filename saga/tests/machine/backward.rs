@@ -4,7 +4,7 @@ use super::{
     forward::{at_pivot, of, order, past_pivot, step},
     saga::{Saga, seconds},
 };
-use mainstay_saga::{Cause, FailedAs, Graph, Kind, Node, Record, UndoError, journal::Phase, state::Status};
+use mainstay_saga::{Cause, FailedAs, Graph, Kind, Node, Record, StepError, UndoError, journal::Phase, state::Status};
 use std::time::Duration;
 
 /// A diamond: `a`, then `b` and `c` side by side, then `d`.
@@ -27,6 +27,23 @@ fn steps_are_undone_in_the_opposite_order() {
     assert_eq!(saga.undone("a"), ["compensated"]);
     let error = "no".into();
     assert_eq!(saga.state.cause(), Some(&Cause::StepFailed { step: "d".into(), error }));
+}
+
+#[test]
+fn of_two_failures_the_first_is_the_cause() {
+    for [first, second] in [["b", "c"], ["c", "b"]] {
+        let mut saga = Saga::new(diamond());
+        saga.go();
+        saga.ok("a");
+        // Both end before anybody asks what comes next.
+        for step in [first, second] {
+            let end = Err(StepError::rejected(step));
+            let record = saga.state.settle(&saga.graph, saga.position(step), end, saga.now, 0);
+            saga.apply(record);
+        }
+        assert_eq!(saga.go(), [&format!("turn: {first}"), "undo a 1"]);
+        assert_eq!(saga.state.cause(), Some(&Cause::StepFailed { step: first.into(), error: first.into() }));
+    }
 }
 
 #[test]
@@ -150,6 +167,7 @@ fn unwinding() -> Saga {
 fn an_undo_is_tried_again_after_its_wait() {
     let mut saga = unwinding();
     assert_eq!(saga.undo_fails("b"), [""; 0]);
+    assert_eq!(saga.state.step(1).error().map(|error| &**error), Some("no"), "what the undo said");
     assert_eq!(saga.state.next_wake(), Some(seconds(1)));
     assert_eq!(saga.at(seconds(1)), ["undo b 2"]);
     assert_eq!(saga.undone("b"), ["undo a 1"]);

@@ -102,8 +102,10 @@ fn the_pivot_and_what_follows_it_get_no_more_edges_than_needed() {
 
 #[test]
 fn a_node_of_another_graph_is_as_good_as_a_new_one() {
-    let first = Graph::new("saga", 1, order()).unwrap();
-    assert_eq!(Graph::new("saga", 1, first.nodes().to_vec()).unwrap(), first);
+    for nodes in [order(), vec![step("a"), step("b").reads([0])]] {
+        let first = Graph::new("saga", 1, nodes).unwrap();
+        assert_eq!(Graph::new("saga", 1, first.nodes().to_vec()).unwrap(), first);
+    }
 }
 
 #[test]
