@@ -335,11 +335,15 @@ mod tests {
         let customers =
             [(there, Outcome::Ok), (there, Outcome::Failed), (away, Outcome::Ok), (afterwards, Outcome::Failed)];
         let customers = customers.map(|(at, outcome)| record(at, Errand::Browse, outcome)).to_vec();
-        let abuse = vec![record(there, Errand::Scrape, Outcome::Refused); 3];
-        let run =
-            || experiment.result([customers.clone(), abuse.clone()], Seen::default(), <[States; 2]>::default(), false);
+        let mut abuse = vec![record(there, Errand::Scrape, Outcome::Refused); 4];
+        abuse[0].limited = false;
+        let books = Balance { captured: 4, refunded: 1, ..Balance::default() };
+        let seen = Seen { at_catalog: 10, books, ..Seen::default() };
+        let run = || experiment.result([customers.clone(), abuse.clone()], seen, <[States; 2]>::default(), false);
         let (off, on) = (run(), run());
         assert_eq!((on.abuse.limited, on.limited, on.records.len()), (3, 0, 4));
+        assert_eq!(on.catalog_amplification(), Some(2.0), "for four customers and what came past the limit");
+        assert_eq!(on.not_told(), 3, "what was given back need not be told");
 
         let table = report::table(&Comparison { plan, script, stays, off, on: Some(on) });
         let line = |name: &str| {

@@ -668,6 +668,9 @@ fn errors_have_one_shape_everywhere() {
     let json = ["content-type: application/json"];
     is_an_error(&ask(&shop.gateway, "POST", "/checkout", &json, "{"), 400, "bad_order");
     is_an_error(&ask(&shop.gateway, "POST", "/checkout", &[], "{}"), 415, "bad_order");
+    is_an_error(&shop.check_out(&["authorization: Bearer blocked"]), 403, "blocked");
+    let unknown = r#"{"product":0,"cents":758}"#;
+    is_an_error(&ask(&shop.gateway, "POST", "/checkout", &json, unknown), 422, "no_such_product");
     is_an_error(&ask(&shop.provider, "POST", "/faults/tired", &[], ""), 404, "no_such_fault");
 }
 

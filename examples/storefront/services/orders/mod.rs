@@ -360,3 +360,17 @@ fn chain(error: &dyn std::error::Error) -> String {
     let sources = std::iter::successors(error.source(), |error| error.source());
     sources.fold(error.to_string(), |text, source| format!("{text}: {source}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_was_refused_by_a_circuit_is_told_when_to_come_back_and_others_are_not() {
+        let wait = Some(Duration::from_secs(3));
+        let refused = no(FailedAs::NotExecuted, "refused", wait);
+        assert_eq!((refused.status().as_u16(), &refused.headers()["retry-after"]), (503, &"3".parse().unwrap()));
+        assert_eq!(no(FailedAs::Unknown, "broken", wait).status(), 502);
+        assert_eq!(no(FailedAs::NotExecuted, "blocked", wait).status(), 403, "what a service says comes first");
+    }
+}
