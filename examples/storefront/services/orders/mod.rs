@@ -45,7 +45,7 @@ use mainstay::{
     },
 };
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::json;
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use tokio::{task::spawn_blocking, time::Instant};
 
@@ -352,7 +352,7 @@ async fn still_open(State(takes): State<Takes>) -> Response {
 }
 
 fn unreadable(error: &JournalError) -> Response {
-    wire::problem(StatusCode::INTERNAL_SERVER_ERROR, "journal", &chain(error), &Value::Null)
+    wire::problem(StatusCode::INTERNAL_SERVER_ERROR, "journal", &chain(error), &json!({}))
 }
 
 /// An error with its sources.
