@@ -79,3 +79,12 @@ fn a_live_saga_shows_status_doubt_and_where_help_is_needed() {
     );
     assert!(text.contains("s0 [label=\"a\" shape=box style=filled fillcolor=\"#d5f0d5\"];"), "{text}");
 }
+
+#[test]
+fn a_step_that_was_left_out_looks_as_if_it_had_not_started() {
+    let mut saga = Saga::new(vec![of(Kind::ReadOnly, "flag"), step("a").when(0)]);
+    saga.go();
+    saga.gives("flag", "false");
+    let text = saga.graph.mermaid_of(&saga.state);
+    assert!(text.contains("  class s1 idle\n") && text.contains("  class s0 done\n"), "{text}");
+}
