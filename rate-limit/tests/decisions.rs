@@ -1,7 +1,10 @@
 //! What a limiter decides, call by call.
 
 use mainstay_rate_limit::{Config, CostTooLarge, Decision, Limiter, Quota, ReserveError, Rule};
-use std::time::{Duration, Instant};
+use std::{
+    error::Error,
+    time::{Duration, Instant},
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MILLI: Duration = Duration::from_millis(1);
@@ -123,7 +126,9 @@ fn cost_above_the_capacity_is_an_error_of_its_own_and_takes_nothing() {
         for cost in [6, 5_000_000_000, u64::MAX - 1, u64::MAX] {
             let error = limiter.check_cost_at(cost, now).unwrap_err();
             assert_eq!((error.cost, error.limit), (cost, 5));
+            let never = error;
             let error = limiter.reserve_at(cost, Duration::MAX, now).unwrap_err();
+            assert_eq!(error.source().and_then(|source| source.downcast_ref()), Some(&never));
             assert!(matches!(error, ReserveError::CostTooLarge(CostTooLarge { limit: 5, .. })));
         }
         assert!(limiter.check_cost_at(5, now).unwrap().allowed, "{rule:?}");

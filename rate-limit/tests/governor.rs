@@ -79,10 +79,13 @@ mod adapter {
         assert_eq!(yes.reset_after, Duration::from_millis(750));
         let no = decide(2, 3).unwrap();
         assert_eq!((no.allowed, no.limit, no.retry_after), (false, 4, Duration::from_millis(500)));
+        assert_eq!((no.remaining, no.reset_after), (0, Duration::from_secs(1)), "as if it were empty");
         clock.advance(Duration::from_millis(500));
         assert!(decide(2, 3).unwrap().allowed);
         assert_eq!(decide(2, 5).unwrap_err().limit, 4);
-        assert_eq!(decide(2, u64::MAX).unwrap_err().cost, u64::MAX);
-        assert!(decide(2, 0).unwrap().allowed);
+        let never = decide(2, u64::MAX).unwrap_err();
+        assert_eq!((never.cost, never.limit), (u64::MAX, u32::MAX.into()));
+        let nothing = decide(2, 0).unwrap();
+        assert_eq!((nothing.allowed, nothing.limit), (true, 0));
     }
 }

@@ -6,10 +6,10 @@ use futures_util::FutureExt;
 use http::{HeaderValue, Request, Response, StatusCode, header::CONTENT_TYPE};
 use mainstay_core::http::{EmptyBody, Rejection};
 use mainstay_rate_limit::{
-    Config, KeyedLimiter, Limiter, Quota, Rule,
+    Config, Decision, KeyedLimiter, Limiter, Quota, Rule,
     http::{
-        Bearer, ClientId, ClientKey, Fields, ForwardedFor, HttpRateLimitLayer, Identify, Peer, RateLimitFields,
-        Subject, identify_fn,
+        Bearer, ClientId, ClientKey, ClientLimiter, Fields, ForwardedFor, HttpRateLimitLayer, Identify, Peer,
+        RateLimitFields, Subject, identify_fn,
     },
 };
 use std::{
@@ -541,6 +541,53 @@ fn policy_that_does_not_hold_any_more_is_left_out() {
     let response = ask(&layer.layer(Leaf::default()), by("flo"));
     let policy = response.headers().get("ratelimit-policy");
     assert!(policy.is_none(), "{policy:?}, but it is 10 per hour");
+}
+
+/// Whose rules are changed by somebody else just after a question.
+struct Changing {
+    limiter: Limiter,
+    after: &'static str,
+}
+
+impl Changing {
+    fn change(&self, question: &str) {
+        if self.after == question {
+            self.limiter.reconfigure(Quota::per_hour(10).unwrap()).unwrap();
+        }
+    }
+}
+
+impl ClientLimiter for Changing {
+    fn check_client(&self, client: ClientKey<'_>, cost: u64) -> Decision {
+        self.change("before");
+        self.limiter.check_client(client, cost)
+    }
+
+    fn name(&self) -> &'static str {
+        self.limiter.name()
+    }
+
+    fn config(&self) -> Config {
+        let config = self.limiter.config();
+        self.change("config");
+        config
+    }
+
+    fn rules_version(&self) -> Option<u64> {
+        let version = ClientLimiter::rules_version(&self.limiter);
+        self.change("version");
+        version
+    }
+}
+
+#[test]
+fn policy_of_rules_that_are_changed_meanwhile_is_left_out() {
+    for (after, holds) in [("nothing", true), ("before", false), ("config", false), ("version", false)] {
+        let limiter = Limiter::new(Quota::per_second(10).unwrap()).unwrap();
+        let limiter = Arc::new(Changing { limiter, after });
+        let response = ask(&HttpRateLimitLayer::with_limiter(limiter, Bearer).layer(Leaf::default()), by("flo"));
+        assert_eq!(field(&response, "ratelimit-policy").is_some(), holds, "{after}");
+    }
 }
 
 #[test]

@@ -275,6 +275,7 @@ fn peek_answers_as_check_when_there_is_no_room_and_the_clock_has_gone_back() {
     assert!(limiter.check_at(&2, now).allowed, "one without room");
     assert!(limiter.check_at(&1, now + SECOND).allowed);
     let peek = limiter.peek_at(&2, now + 500 * MILLI);
+    assert_eq!(limiter.snapshot().overflowed, 1, "a peek is no decision");
     assert_eq!((peek.allowed, limiter.check_at(&2, now + 500 * MILLI).allowed), (true, true));
 }
 
@@ -377,4 +378,55 @@ fn clock_of_keys_without_room_does_not_go_back_in_another_shard() {
         assert!(!limiter.check_cost_at(&made_up, cost, later).unwrap().allowed, "{cost}");
     }
     assert_eq!(limiter.snapshot().overflowed, overflowed + 40);
+}
+
+#[test]
+fn shadow_mode_lets_nobody_wait_for_a_key_and_counts_it() {
+    let now = start();
+    let limiter = limiter::<u32>(Config::new(per_second(2)).shadow(true), now);
+    let _used = limiter.reserve_at(&1, 2, SECOND, now).unwrap();
+    for cost in [1, 3] {
+        let reserved = limiter.reserve_at(&1, cost, Duration::MAX, now).unwrap();
+        assert_eq!((reserved.wait(), reserved.decision().shadow), (Duration::ZERO, true), "{cost}");
+        limiter.give_back_at(reserved, now);
+    }
+    assert_eq!(limiter.snapshot().refused, 2);
+    assert!(limiter.check_at(&1, now).shadow, "there was nothing to give back");
+}
+
+#[test]
+fn reservation_of_a_key_that_would_be_too_late_is_a_refusal() {
+    let now = start();
+    let limiter = limiter::<u32>(per_second(2), now);
+    let _used = limiter.reserve_at(&1, 2, SECOND, now).unwrap();
+    assert!(limiter.reserve_at(&1, 1, 499 * MILLI, now).is_err());
+    assert!(limiter.reserve_at(&1, 3, SECOND, now).is_err());
+    assert_eq!(limiter.snapshot().refused, 2);
+}
+
+#[test]
+fn name_and_number_of_keys_stay_and_shadow_may_change() {
+    let now = start();
+    let limit = |name| Config::new(per_second(1)).name(name);
+    let limiter = limiter::<u32>(limit("a"), now);
+    assert!(limiter.check_at(&1, now).allowed);
+    for (refused, field) in [
+        (KeyedConfig::new(limit("b").shadow(true)), "name"),
+        (KeyedConfig::new(limit("a").shadow(true)).max_keys(7), "max_keys"),
+    ] {
+        assert_eq!(limiter.reconfigure_at(refused, now).unwrap_err().field(), field);
+        assert_eq!(limiter.config(), KeyedConfig::new(limit("a")));
+        assert!(!limiter.check_at(&1, now).allowed, "nothing is changed");
+    }
+    limiter.reconfigure_at(limit("a").shadow(true), now).unwrap();
+    assert!(limiter.check_at(&1, now).shadow);
+    assert!(limiter.config().limit.shadow);
+}
+
+#[test]
+fn fresh_limits_have_the_same_quotas_and_a_past_of_their_own() {
+    let now = start();
+    let limiter = KeyedLimiter::with_quotas_at(per_second(1), |key: &u32| per_second(u64::from(*key)), now).unwrap();
+    assert!(limiter.check_at(&5, now).allowed);
+    assert_eq!(limiter.fresh_at(now).check_at(&5, now).remaining, 4);
 }

@@ -47,7 +47,10 @@ async fn refusal_has_the_name_of_the_layer() {
     assert_eq!(refused.retry_after(), Some(Duration::from_millis(100)));
     let Err(Error::Refused(refused)) = service.oneshot(11).await else { panic!("never") };
     assert_eq!(refused.retry_after(), None);
-    assert!(LimitLayer::new("", limiter, ByValue::new(key)).is_err());
+    for (length, is_allowed) in [(0, false), (1, true), (128, true), (129, false)] {
+        let layer = LimitLayer::new(&"n".repeat(length), Arc::clone(&limiter), ByValue::new(key));
+        assert_eq!(layer.is_ok(), is_allowed, "{length}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
