@@ -13,8 +13,8 @@ use std::{
 
 /// What decides for a key, in this process or elsewhere, in one step.
 ///
-/// [`KeyedLimiter`] and [`Limiter`], for which all keys are one, answer at once and without an allocation. One that asks a store
-/// says in its own documentation what it answers while the store is away.
+/// [`KeyedLimiter`] and [`Limiter`], for which all keys are one, answer at once, with a future that is not boxed. One that asks a
+/// store says in its own documentation what it answers while the store is away.
 ///
 /// ```
 /// use mainstay_rate_limit::{KeyedLimiter, Limit, Quota};

@@ -30,9 +30,9 @@ use std::{
 ///
 /// # Threads
 ///
-/// A limiter with one token bucket decides without a lock, and a refusal writes nothing that threads share, but for the counter
-/// of the feature `metrics`. It takes a lock as long as somebody waits, and from the first change of its quota on. All other
-/// limiters decide under a short lock.
+/// A limiter with one token bucket decides without a lock, and a refusal writes no more than a count, which is in eight parts so
+/// that as many threads have one each, and the counter of the feature `metrics`. It takes a lock to give back, for a cost above
+/// the limit, as long as somebody waits, and from the first change of its quota on. All other limiters decide under a short lock.
 ///
 /// # Time
 ///
@@ -249,7 +249,7 @@ impl Limiter {
     ///
     /// One that is still to come leaves the queue, and those behind it come sooner. Of one whose moment has come, only that is
     /// given back which would still be missing: what the bucket has been refilled with meanwhile, or has left the window, is
-    /// not given back a second time. After a [change](Self::reconfigure_at) of the configuration nothing of it is.
+    /// not given back a second time. If its moment was before a [change](Self::reconfigure_at) of the rules, nothing of it is.
     #[expect(clippy::needless_pass_by_value, reason = "a reservation is given back once")]
     pub fn give_back_at(&self, reserved: Reserved, now: impl Now) {
         let Some(taken) = reserved.taken() else { return };

@@ -23,7 +23,8 @@ const SECOND: u128 = 1_000_000_000;
 /// - `q` units are allowed in `w` seconds. A period that is no whole number of seconds is rounded up to one, and `q` with it,
 ///   downwards.
 /// - `r` units are left, and more come back within `t` seconds, rounded up: for a refused request the time to wait, as in
-///   `Retry-After`; if waiting does not help, or if it was allowed, the time until everything has come back. With a burst above the limit, `r` may be above `q`.
+///   `Retry-After`; if waiting does not help, or if it was allowed, the time until everything has come back. With a burst above
+///   the limit, `r` may be above `q`.
 /// - The policy has the name of the limiter. With several rules it is followed by the place of the rule, as in `"visitors-2"`;
 ///   `RateLimit` is about the one that binds.
 /// - A decision whose `limit` is not that of the rule here leaves the policy out. The layer also leaves it out when the client
@@ -97,7 +98,8 @@ impl RateLimitFields {
         self.version
     }
 
-    /// Adds both fields, beside those of other limiters that the response may have been through.
+    /// Adds both fields, beside those of other limiters that the response may have been through. Of a rule that is not one of
+    /// these it says nothing.
     pub fn write(&self, decision: &Decision, headers: &mut HeaderMap) {
         self.write_if(true, decision, headers);
     }
