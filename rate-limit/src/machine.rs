@@ -14,7 +14,7 @@ use std::{sync::Arc, time::Duration};
 /// Who waits has a *place*: the moment at which it is his turn. Places are given in order, and nothing is admitted before
 /// the last of them. So the order of reservations is the order of service. When somebody leaves, those behind him come sooner,
 /// in the same order.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Machine {
     /// With all that was taken, places included, unless the queue is stale.
     states: States,
@@ -175,20 +175,24 @@ impl Machine {
 
     /// What [`check`](Self::check) would answer for one unit, and how many wait. It moves nothing, whatever the moment.
     pub(crate) fn peek(&self, now: u64) -> (Decision, usize) {
-        let Some(waiting) = &self.waiting else {
+        if self.waiting.is_none() {
             let at = self.states.earliest(1);
             return (self.answer(1, at, now, at <= now).decision(), 0);
-        };
-        let waiting = Some(Box::new(waiting.aside()));
-        let mut aside = Self { states: self.states.clone(), waiting, given: self.given, epoch: self.epoch };
+        }
+        let mut aside = self.aside();
         let at = aside.earliest(1, now);
         (aside.answer(1, at, now, at <= now).decision(), aside.waiting(now))
     }
 
+    /// A copy that tells nobody of anything.
+    fn aside(&self) -> Self {
+        let waiting = self.waiting.as_ref().map(|waiting| Box::new(waiting.aside()));
+        Self { states: self.states.clone(), waiting, given: self.given, epoch: self.epoch }
+    }
+
     /// A copy with another first rule.
     pub(crate) fn aside_with(&self, first: Rule, now: u64) -> Self {
-        let waiting = self.waiting.as_ref().map(|waiting| Box::new(waiting.aside()));
-        let mut aside = Self { states: self.states.clone(), waiting, given: self.given, epoch: self.epoch };
+        let mut aside = self.aside();
         let _nobody = aside.change_first(first, self.epoch, now);
         aside
     }
