@@ -632,8 +632,8 @@ fn clients_of_axum_without_a_proxy_are_told_apart() {
     }
 }
 
-#[test]
-fn answer_on_the_front_page_is_the_one_that_is_given() {
+#[tokio::test(start_paused = true)]
+async fn answer_on_the_front_page_is_the_one_that_is_given() {
     let service = HttpRateLimitLayer::new(per_minute(100), Bearer).unwrap().layer(Leaf::default());
     let answers: Vec<_> = (0..=100).map(|_| ask(&service, by("flo"))).collect();
     let refused = answers.last().unwrap();
