@@ -70,14 +70,17 @@ impl Config {
 
     /// Checks every setting.
     pub(crate) fn check(&self) -> Result<(), InvalidConfig> {
-        if !(1..=128).contains(&self.name.len()) {
-            return Err(InvalidConfig::new("name", &self.name, "1 to 128 bytes"));
-        }
+        check_name(&self.name)?;
         if !(1..=MAX_RULES).contains(&self.rules.len()) {
             return Err(InvalidConfig::new("rules", self.rules.len(), format!("1 to {MAX_RULES} of them")));
         }
         self.rules.iter().try_for_each(Rule::check)
     }
+}
+
+/// Checks what a limiter is called.
+pub(crate) fn check_name(name: &str) -> Result<(), InvalidConfig> {
+    if (1..=128).contains(&name.len()) { Ok(()) } else { Err(InvalidConfig::new("name", name, "1 to 128 bytes")) }
 }
 
 /// The longest list of rules.

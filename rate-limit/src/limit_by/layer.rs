@@ -1,7 +1,7 @@
 //! The layer: one policy, whatever decides.
 
 use super::LimitService;
-use crate::cost::One;
+use crate::{config::check_name, cost::One};
 use mainstay_core::{InvalidConfig, intern};
 use std::fmt;
 use tower_layer::Layer;
@@ -65,9 +65,7 @@ impl<F, L> LimitLayer<F, L> {
     ///
     /// If the name is empty or has more than 128 bytes.
     pub fn new(name: &str, limit: L, key: F) -> Result<Self, InvalidConfig> {
-        if !(1..=128).contains(&name.len()) {
-            return Err(InvalidConfig::new("name", name, "1 to 128 bytes"));
-        }
+        check_name(name)?;
         Ok(Self { name: intern(name), key, limit, cost: One })
     }
 
