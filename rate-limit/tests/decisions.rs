@@ -204,6 +204,7 @@ fn shadow_admits_what_it_would_refuse_and_counts_it() {
         assert!(real.iter().all(|decision| decision.allowed));
         assert_eq!(real.iter().filter(|decision| decision.shadow).count(), 3, "{rule:?}");
         assert_eq!(limiter.snapshot_at(now).refused, 3);
+        assert!(limiter.peek_at(now).shadow, "{rule:?}");
         // What was refused took nothing.
         assert!(!limiter.check_cost_at(2, now + 2 * SECOND).unwrap().shadow);
         // Nobody waits in shadow mode.

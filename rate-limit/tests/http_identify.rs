@@ -251,6 +251,13 @@ fn the_first_that_can_tell_does() {
 }
 
 #[test]
+fn who_is_known_by_the_first_is_not_looked_for_by_the_second() {
+    let identify = Bearer.or_else(identify_fn(|_| panic!("it is asked")));
+    let known = request("authorization", &["Bearer flo"]);
+    assert_eq!(told(&identify, &known), Some(ClientKey::Credential(b"flo")));
+}
+
+#[test]
 fn the_same_text_in_another_place_is_another_client() {
     let keys = [
         ClientKey::Subject(b"7"),

@@ -391,6 +391,7 @@ fn shadow_mode_lets_nobody_wait_for_a_key_and_counts_it() {
         limiter.give_back_at(reserved, now);
     }
     assert_eq!(limiter.snapshot().refused, 2);
+    assert!(limiter.peek_at(&1, now).shadow);
     assert!(limiter.check_at(&1, now).shadow, "there was nothing to give back");
 }
 

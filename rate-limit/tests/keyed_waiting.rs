@@ -244,7 +244,13 @@ async fn cost_is_that_of_the_request() {
     }
     let Err(Error::Refused(refused)) = service.clone().oneshot(11).await else { panic!("never") };
     assert_eq!(refused.retry_after(), None);
-    assert_eq!(layer.fresh().handle().peek(&0).remaining, 10);
+    let layer = layer.fresh();
+    assert_eq!(layer.handle().peek(&0).remaining, 10);
+    let (service, start) = (layer.layer(echo()), Instant::now());
+    for (request, at) in [(10, 0), (4, 400)] {
+        assert_eq!(service.clone().oneshot(request).await, Ok(request));
+        assert_eq!(start.elapsed(), at * MILLI, "it waits as long");
+    }
 }
 
 #[tokio::test(start_paused = true)]

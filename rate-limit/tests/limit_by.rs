@@ -98,6 +98,8 @@ async fn call_without_readiness_panics_and_asks_nobody() {
     assert!(catch_unwind(AssertUnwindSafe(|| drop(clone.call(1)))).is_err());
     assert_eq!(limiter.peek().remaining, 10);
     assert_eq!(service.call(1).await, Ok(1));
+    assert!(catch_unwind(AssertUnwindSafe(|| drop(service.call(1)))).is_err(), "ready for one call");
+    assert_eq!(limiter.peek().remaining, 9);
 }
 
 #[cfg(feature = "governor")]

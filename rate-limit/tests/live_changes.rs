@@ -70,6 +70,22 @@ fn reservation_from_before_a_change_gives_nothing_back() {
 }
 
 #[test]
+fn change_of_shadow_mode_alone_forgets_nothing() {
+    let now = start();
+    let limiter = limiter(per_second(10), now);
+    let keys = KeyedLimiter::<str>::new_at(per_second(10), now).unwrap();
+    let old = limiter.reserve_at(10, SECOND, now).unwrap();
+    let of_key = keys.reserve_at("a", 10, SECOND, now).unwrap();
+    for shadow in [true, false] {
+        limiter.reconfigure_at(limiter.config().shadow(shadow), now).unwrap();
+        keys.reconfigure_at(Config::new(per_second(10)).shadow(shadow), now).unwrap();
+    }
+    limiter.give_back_at(old, now);
+    keys.give_back_at(of_key, now);
+    assert_eq!((limiter.peek_at(now).remaining, keys.peek_at("a", now).remaining), (10, 10));
+}
+
+#[test]
 fn windows_keep_what_counts() {
     let now = start();
     let at = now + 2_100 * MILLI;

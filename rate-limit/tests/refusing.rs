@@ -142,9 +142,14 @@ async fn call_without_readiness_panics_and_takes_nothing() {
     // Not even when the one that was cloned is ready.
     let mut cx = Context::from_waker(Waker::noop());
     assert!(plain.poll_ready(&mut cx).is_ready() && keyed_service.poll_ready(&mut cx).is_ready());
-    let (mut plain, mut keyed_service) = (plain.clone(), keyed_service.clone());
+    let (mut clone, mut keyed_clone) = (plain.clone(), keyed_service.clone());
+    assert!(catch_unwind(AssertUnwindSafe(|| drop(clone.call(1)))).is_err());
+    assert!(catch_unwind(AssertUnwindSafe(|| drop(keyed_clone.call(1)))).is_err());
+    // And it is ready for one call.
+    drop((plain.call(1), keyed_service.call(1)));
     assert!(catch_unwind(AssertUnwindSafe(|| drop(plain.call(1)))).is_err());
     assert!(catch_unwind(AssertUnwindSafe(|| drop(keyed_service.call(1)))).is_err());
+    assert_eq!((layer.handle().peek().remaining, keyed.handle().peek(&1).remaining), (9, 9));
 }
 
 #[tokio::test(start_paused = true)]
