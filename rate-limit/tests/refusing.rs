@@ -2,12 +2,15 @@
 
 use mainstay_core::{Error, Reason};
 use mainstay_rate_limit::{
-    Config, KeyedConfig, KeyedLimiter, KeyedRateLimitLayer, Limiter, Quota, RateLimitLayer, Rule,
+    ByValue, Config, KeyedConfig, KeyedLimiter, KeyedRateLimitLayer, LimitLayer, Limiter, Quota, RateLimitLayer, Rule,
 };
 use std::{
     convert::Infallible,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, LazyLock},
+    sync::{
+        Arc, LazyLock,
+        atomic::{AtomicU8, Ordering},
+    },
     task::{Context, Poll, Waker},
     time::Duration,
 };
@@ -174,4 +177,64 @@ async fn refusal_for_a_cost_that_never_fits_is_counted() {
     let service = layer.layer(leaf());
     assert!(service.oneshot(11).await.is_err());
     assert_eq!(layer.handle().snapshot().refused, 1);
+}
+
+/// Ready, broken, busy, or worse.
+#[derive(Clone)]
+struct Moody(Arc<AtomicU8>);
+
+impl Service<u64> for Moody {
+    type Response = u64;
+    type Error = Error<&'static str>;
+    type Future = std::future::Ready<Result<u64, Self::Error>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        // Relaxed: one thread.
+        match self.0.load(Ordering::Relaxed) {
+            0 => Poll::Ready(Ok(())),
+            1 => Poll::Ready(Err(Error::Inner("broken"))),
+            2 => Poll::Pending,
+            _ => panic!("planted"),
+        }
+    }
+
+    fn call(&mut self, request: u64) -> Self::Future {
+        std::future::ready(Ok(request))
+    }
+}
+
+fn readiness_ends_with_that_of_the_inner_service<L>(layer: &L)
+where
+    L: Layer<Moody, Service: Service<u64>>,
+{
+    for mood in 1..4 {
+        let inner = Moody(Arc::default());
+        let mut service = layer.layer(inner.clone());
+        let mut poll = |mood| {
+            inner.0.store(mood, Ordering::Relaxed); // Relaxed: one thread.
+            let mut cx = Context::from_waker(Waker::noop());
+            let _ = catch_unwind(AssertUnwindSafe(|| service.poll_ready(&mut cx).is_ready()));
+        };
+        poll(0);
+        poll(mood);
+        assert!(catch_unwind(AssertUnwindSafe(|| drop(service.call(1)))).is_err(), "{mood}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn call_after_readiness_that_has_ended_panics_and_takes_nothing() {
+    let layer = RateLimitLayer::new(quota()).unwrap();
+    readiness_ends_with_that_of_the_inner_service(&layer);
+    assert_eq!(layer.handle().peek().remaining, 10);
+
+    let keyed = KeyedRateLimitLayer::by_value(quota(), |request: &u64| *request).unwrap();
+    readiness_ends_with_that_of_the_inner_service(&keyed);
+    readiness_ends_with_that_of_the_inner_service(&keyed.clone().wait_at_most(Duration::MAX));
+    assert_eq!(keyed.handle().peek(&1).remaining, 10);
+
+    let limit = layer.handle();
+    readiness_ends_with_that_of_the_inner_service(
+        &LimitLayer::new("limit", limit, ByValue::new(|_: &u64| ())).unwrap(),
+    );
+    assert_eq!(layer.handle().peek().remaining, 10);
 }
