@@ -2,8 +2,9 @@
 
 mod shop;
 
+use futures_util::FutureExt;
 use mainstay_saga::{
-    AskError, Draft, Engine, Out, Outcome, Saga, SagaId, StartError, Timestamp,
+    AskError, CancelAck, Draft, Engine, Out, Outcome, Saga, SagaId, StartError, Timestamp,
     journal::{
         Batch, Claim, Claimed, Created, Filter, Grant, Journal, JournalError, JournalFuture, Memory, NewSaga, Stored,
         Summary,
@@ -30,6 +31,8 @@ struct Broken {
     creations: Mutex<VecDeque<Flaw>>,
     appends: Mutex<VecDeque<Flaw>>,
     claims: Mutex<VecDeque<Flaw>>,
+    finds: Mutex<VecDeque<Flaw>>,
+    single_claims: Mutex<VecDeque<Flaw>>,
 }
 
 fn lost() -> JournalError {
@@ -72,6 +75,8 @@ impl Journal for Broken {
     }
 
     fn claim_one(&self, id: SagaId) -> JournalFuture<'_, Claimed> {
+        let flaw = self.single_claims.lock().unwrap().pop_front();
+        assert!(flaw.is_none(), "on purpose");
         self.memory.claim_one(id)
     }
 
@@ -80,6 +85,8 @@ impl Journal for Broken {
     }
 
     fn find(&self, id: SagaId) -> JournalFuture<'_, Option<Summary>> {
+        let flaw = self.finds.lock().unwrap().pop_front();
+        assert!(flaw.is_none(), "on purpose");
         self.memory.find(id)
     }
 
@@ -157,4 +164,60 @@ async fn start_that_panicked_is_in_doubt() {
     let error = engine.start(&chains(), "1", 10).await.unwrap_err();
     assert!(matches!(error, StartError::Journal(JournalError::Ambiguous(_))), "{error:?}");
     assert_eq!(engine.in_memory(), 0);
+}
+
+/// A saga that has left memory, in an engine over a journal that can break.
+async fn away() -> (Arc<Broken>, Engine<Shop>, SagaId) {
+    let saga: Saga<Shop, u32, u32> = Saga::define("patient", 1, patient).unwrap();
+    let journal = Arc::new(Broken::default());
+    let engine = Engine::builder(Shop::new(), Arc::clone(&journal)).register(&saga).start().await.unwrap();
+    let id = engine.start(&saga, "1", 10).await.unwrap().id();
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!(engine.in_memory(), 0);
+    (journal, engine, id)
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_asks_a_journal_that_panics_is_told_so_and_does_not_ask_without_end() {
+    let (journal, engine, id) = away().await;
+    journal.finds.lock().unwrap().extend([Flaw::Panics; 3]);
+    let error = engine.cancel(id, "enough").await.unwrap_err();
+    assert!(matches!(error, AskError::Journal(JournalError::Ambiguous(_))), "{error:?}");
+    assert_eq!(journal.finds.lock().unwrap().len(), 2, "it is asked again by itself");
+    journal.finds.lock().unwrap().clear();
+    assert_eq!(engine.cancel(id, "enough").await.unwrap(), CancelAck::Accepted);
+}
+
+#[tokio::test(start_paused = true)]
+async fn task_that_panics_twice_leaves_nobody_waiting_and_the_saga_to_who_asks_next() {
+    let (journal, engine, id) = away().await;
+    journal.finds.lock().unwrap().push_back(Flaw::Panics);
+    journal.single_claims.lock().unwrap().push_back(Flaw::Panics);
+    let first = tokio::time::timeout(Duration::from_secs(1), engine.cancel(id, "enough"));
+    assert!(first.await.expect("somebody answers").is_err());
+    tokio::task::yield_now().await;
+    assert_eq!(engine.in_memory(), 0, "a task that is gone counts");
+    let again = tokio::time::timeout(Duration::from_secs(1), engine.cancel(id, "enough"));
+    assert_eq!(again.await.expect("somebody answers").unwrap(), CancelAck::Accepted);
+}
+
+#[test]
+fn task_that_is_dropped_while_it_is_asked_answers() {
+    let mut runtimes = [(); 2]
+        .map(|()| Some(tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap()));
+    let (_, engine, id) = runtimes[0].as_ref().unwrap().block_on(away());
+    let asking = engine.clone();
+    let asked = async move { asking.cancel(id, "enough").await };
+    let mut asked = Box::pin(asked);
+    // The task of the saga is with the runtime that asks first.
+    runtimes[1].as_ref().unwrap().block_on(async {
+        assert!((&mut asked).now_or_never().is_none());
+    });
+    drop(runtimes[1].take());
+    runtimes[0].as_ref().unwrap().block_on(async {
+        let answer = tokio::time::timeout(Duration::from_secs(1), asked).await.expect("somebody answers");
+        assert!(matches!(answer, Err(AskError::Stopped)), "{answer:?}");
+        assert_eq!(engine.in_memory(), 0);
+        assert_eq!(engine.cancel(id, "enough").await.unwrap(), CancelAck::Accepted);
+    });
 }

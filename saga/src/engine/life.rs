@@ -48,7 +48,7 @@ pub(crate) fn spawn<A: Send + Sync + 'static>(
     begin: Begin<A>,
     room: Option<OwnedSemaphorePermit>,
 ) {
-    let task = Task { shared: Arc::clone(shared), seat };
+    let task = Task { shared: Arc::clone(shared), seat, is_done: false };
     tokio::spawn(task.live(begin, room));
 }
 
@@ -56,13 +56,16 @@ pub(crate) fn spawn<A: Send + Sync + 'static>(
 struct Task<A> {
     shared: Arc<Shared<A>>,
     seat: Arc<Seat>,
+    /// Whether it has ended in order: then the saga may be with another task by now.
+    is_done: bool,
 }
 
 impl<A> Drop for Task<A> {
     fn drop(&mut self) {
-        // A task that ended in order has left nothing to do here.
-        if let Some(stage) = self.seat.left_by_task("its task was dropped") {
-            self.seat.set(stage);
+        if !self.is_done {
+            if let Some(stage) = self.seat.left_by_task("its task was dropped") {
+                self.seat.set(stage);
+            }
             for ask in self.shared.registry.lose(&self.seat) {
                 ask.refuse(AskError::Stopped);
             }
@@ -72,20 +75,22 @@ impl<A> Drop for Task<A> {
 }
 
 impl<A: Send + Sync + 'static> Task<A> {
-    async fn live(self, begin: Begin<A>, mut room: Option<OwnedSemaphorePermit>) {
+    async fn live(mut self, begin: Begin<A>, mut room: Option<OwnedSemaphorePermit>) {
         let mut begin = Some(begin);
         while let Some(next) = begin.take() {
+            let was_asked = matches!(next, Begin::Asked);
             // Boxed: what a task holds itself is moved before it runs, and is aligned so that allocators serve a lot of it slowly.
             let once = AssertUnwindSafe(Box::pin(self.once(next, room.take()))).catch_unwind().await;
             let stage = match once {
                 Ok(stage) => stage,
-                Err(panic) => self.broken(&told(panic)).await,
+                Err(panic) => self.broken(&told(panic), was_asked).await,
             };
             begin = self.shared.registry.finish(&self.seat, stage).map(|next| match next {
                 Next::Asked => Begin::Asked,
                 Next::Claimed(claimed) => Begin::Claimed(claimed),
             });
         }
+        self.is_done = true;
     }
 
     /// From one beginning to the next rest. There is room again before anybody hears of it.
@@ -104,8 +109,12 @@ impl<A: Send + Sync + 'static> Task<A> {
     }
 
     /// Gives the saga back after a panic of what is called here: a journal, a subscriber, a recorder. It is due again after a while.
-    async fn broken(&self, panic: &str) -> Stage {
+    async fn broken(&self, panic: &str, was_asked: bool) -> Stage {
         let id = self.seat.id;
+        if was_asked {
+            // Else what panics whenever it is asked would be asked without end.
+            self.refuse(|| AskError::Journal(JournalError::Ambiguous(panic.into())));
+        }
         let stage = self.seat.left_by_task(panic).unwrap_or(Stage::Away);
         trace::broken(self.shared.config.name, id, panic);
         let later = self.shared.clock.now().after(self.shared.config.poll_interval);
