@@ -51,6 +51,7 @@ impl Answer {
         }
     }
 
+    /// What it speaks of was not kept.
     pub(crate) fn refuse(self, error: AskError) {
         match self {
             Self::Cancel(reply, _) => tell(reply, Err(error)),
@@ -60,7 +61,7 @@ impl Answer {
     }
 }
 
-fn tell<T>(reply: Reply<T>, answer: Result<T, AskError>) {
+pub(super) fn tell<T>(reply: Reply<T>, answer: Result<T, AskError>) {
     // An error means that nobody waits any more.
     let _ = reply.send(answer);
 }

@@ -1,7 +1,7 @@
 //! What comes into a running saga: ends of attempts, wishes from outside, time.
 
 use super::{
-    ask::{Answer, Ask, Reply},
+    ask::{Answer, Ask, Reply, tell},
     attempt::{Ended, Ending, caught},
     outcome::{AskError, CancelAck, SignalAck},
     run::Run,
@@ -67,9 +67,9 @@ impl<A: Send + Sync + 'static> Run<A> {
         let result = self.state.check(self.graph(), &record).and_then(|()| self.record(record));
         match (result, step) {
             (Ok(()), _) => self.answers.push(Answer::Operator(reply)),
-            (Err(illegal), None) => Answer::Operator(reply).refuse(illegal.into()),
+            (Err(illegal), None) => tell(reply, Err(illegal.into())),
             (Err(illegal), Some(step)) => {
-                Answer::Operator(reply).refuse(AskError::Illegal(format!("step {step:?}: {}", illegal.why())));
+                tell(reply, Err(AskError::Illegal(format!("step {step:?}: {}", illegal.why()))));
             }
         }
     }
@@ -83,7 +83,7 @@ impl<A: Send + Sync + 'static> Run<A> {
     fn take_cancel(&mut self, reason: Arc<str>, reply: Reply<CancelAck>) {
         match self.cancel(reason) {
             Ok(ack) => self.answers.push(Answer::Cancel(reply, ack)),
-            Err(error) => Answer::Cancel(reply, CancelAck::Accepted).refuse(error),
+            Err(error) => tell(reply, Err(error)),
         }
     }
 
@@ -100,7 +100,7 @@ impl<A: Send + Sync + 'static> Run<A> {
     fn take_signal(&mut self, step: Arc<str>, id: Arc<str>, payload: Payload, reply: Reply<SignalAck>) {
         match self.signal(step, id, payload) {
             Ok(ack) => self.answers.push(Answer::Signal(reply, ack)),
-            Err(error) => Answer::Signal(reply, SignalAck::Accepted).refuse(error),
+            Err(error) => tell(reply, Err(error)),
         }
     }
 

@@ -1,7 +1,7 @@
 //! The task of a saga: from its start, its claim, or a wish, to its end or its rest.
 
 use super::{
-    ask::{Answer, Ask},
+    ask::{Ask, tell},
     attempt::told,
     outcome::{AskError, Outcome},
     read::fold,
@@ -314,11 +314,11 @@ impl<A: Send + Sync + 'static> Task<A> {
             match self.add(grant, &record, Phase::Abandoned).await {
                 Ok(_) => {
                     known.observers.recorded(grant.id, &[record]);
-                    Answer::Operator(reply).give();
+                    tell(reply, Ok(()));
                     asks.for_each(Ask::answer_ended);
                     return Stage::Ended(Outcome::Abandoned(by));
                 }
-                Err(failed) => Answer::Operator(reply).refuse(Stuck::Failed(failed).tell()),
+                Err(failed) => tell(reply, Err(Stuck::Failed(failed).tell())),
             }
         }
         self.leave(grant, None).await;
