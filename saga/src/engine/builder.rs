@@ -50,6 +50,10 @@ impl<A: Send + Sync + 'static> EngineBuilder<A> {
     /// # Panics
     ///
     /// Outside of a tokio runtime with time.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped, there is no engine, and it has taken no saga.
     pub async fn start(self) -> Result<Engine<A>, EngineError> {
         self.config.check().map_err(EngineError::Config)?;
         let definitions = distinct(self.definitions)?;

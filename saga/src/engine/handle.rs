@@ -85,7 +85,7 @@ impl<O: Data> Handle<O> {
     /// # Errors
     ///
     /// [`Parked`](WaitError::Parked) as soon as the saga waits for an operator; asked again after the operator has acted, there is
-    /// an outcome. Otherwise if the engine was shut down or the journal does not answer.
+    /// an outcome. Otherwise as [`WaitError`] says.
     ///
     /// # Cancel safety
     ///

@@ -17,6 +17,11 @@ use std::{
 /// A saga is *parked* when it cannot go on by itself: it leaves memory and is not touched until somebody has seen to it. What has
 /// been done outside, such as a refund by hand, is told to it by [`mark_compensated`](Self::mark_compensated) or
 /// [`skip`](Self::skip), and [`retry`](Self::retry) lets it try again.
+///
+/// # Cancel safety
+///
+/// Of all functions: if the future is dropped, what it was to do is done, or not, or a moment later; never half.
+/// [`inspect`](Self::inspect) says which.
 pub struct Operator<A> {
     engine: Engine<A>,
     name: Arc<str>,

@@ -51,7 +51,8 @@ pub enum RunError {
 ///
 /// # Cancel safety
 ///
-/// A saga goes on if the future of its response is dropped; the room is given back when it leaves memory.
+/// A saga goes on if the future of its response is dropped; the room is given back when it leaves memory. A future that is dropped
+/// before its first poll has started none.
 ///
 /// # Examples
 ///

@@ -29,7 +29,7 @@ pub type JournalFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, JournalErr
 /// already under way. So two owners never write the same story, even if the first one wakes up late. Nothing is added to a saga
 /// that has ended.
 ///
-/// The functions of `mainstay_saga::testkit::journal` (feature `testkit`) check an implementation.
+/// `mainstay_saga::journal_suite!` (feature `testkit`) checks an implementation, promise by promise.
 ///
 /// # Cancel safety
 ///
@@ -37,6 +37,9 @@ pub type JournalFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, JournalErr
 /// saying so is nobody's, and can be claimed.
 pub trait Journal: Send + Sync + 'static {
     /// Makes a saga with its first records, unless one of this name and key is there.
+    ///
+    /// Asked again with the same id and nonce after its answer was lost, it answers [`New`](Created::New) again, unless somebody has
+    /// claimed the saga or added to it since.
     fn create(&self, new: NewSaga, batch: Batch) -> JournalFuture<'_, Created>;
 
     /// Adds records, all or none, if the epoch and the number of records are those of the grant.
@@ -49,7 +52,7 @@ pub trait Journal: Send + Sync + 'static {
     fn load(&self, id: SagaId) -> JournalFuture<'_, Vec<Stored>>;
 
     /// Takes sagas that are due: running, with nobody who owns them *in this process or another live one*, and of one of
-    /// these definitions. Each gets a higher epoch.
+    /// these definitions; those first that are due longest. Each gets a higher epoch.
     fn claim(&self, claim: Claim) -> JournalFuture<'_, Vec<Claimed>>;
 
     /// Takes this one saga whatever its phase, from whoever has it. For operators.

@@ -62,9 +62,10 @@ const FORMAT: u64 = 1;
 ///
 /// A request alone fails for what is wrong with it: [`Fenced`](JournalError::Fenced), [`Conflict`](JournalError::Conflict) and
 /// [`NotFound`](JournalError::NotFound) leave others in the same commit alone. If there is no room, all in the commit are told
-/// [`Full`](JournalError::Full), nothing of it was done, and the journal works again when there is room. After any other failure
-/// of the file all are told [`Ambiguous`](JournalError::Ambiguous), and the journal is closed: what an operating system
-/// shows of a file after a failed `fsync` may differ from what is on the disk, so nothing more is answered.
+/// [`Full`](JournalError::Full), nothing of it was done, and the journal works again when there is room; while there is not even room
+/// to open the file again and see, they are told [`Ambiguous`](JournalError::Ambiguous). After any other failure of the
+/// file all are told `Ambiguous`, and the journal is closed: what an operating system shows of a file after a failed `fsync` may differ
+/// from what is on the disk, so nothing more is answered.
 ///
 /// # Cancel safety
 ///
