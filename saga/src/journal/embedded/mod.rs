@@ -27,7 +27,7 @@ use super::{
     Batch, Claim, Claimed, Created, Filter, Grant, Journal, JournalError, JournalFuture, NewSaga, Stored, Summary,
 };
 use crate::{SagaId, Timestamp};
-use redb::{Database, Error, ReadTransaction, ReadableDatabase};
+use redb::{Error, ReadTransaction, ReadableDatabase};
 use std::{
     fmt::{self, Debug, Formatter},
     panic::{AssertUnwindSafe, catch_unwind},
@@ -144,10 +144,8 @@ impl Embedded {
     pub fn open_with(path: impl AsRef<Path>, config: EmbeddedConfig) -> Result<Self, OpenError> {
         config.check()?;
         let path = path.as_ref().to_owned();
-        store::create(&path)?;
-        let file = path.clone();
-        let opener = move || Database::builder().set_cache_size(config.cache).create(&file);
-        Self::start(path, config, Box::new(opener))
+        let opener = store::file(&path, config.cache)?;
+        Self::start(path, config, opener)
     }
 
     fn start(path: PathBuf, config: EmbeddedConfig, opener: Opener) -> Result<Self, OpenError> {

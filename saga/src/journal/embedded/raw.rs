@@ -47,12 +47,9 @@ impl RawCommits {
     ///
     /// As [`Embedded::open`](super::Embedded::open).
     pub fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
-        let path = path.as_ref().to_owned();
-        store::create(&path)?;
-        let cache = EmbeddedConfig::default().cache;
-        let file = path.clone();
-        let opener: store::Opener = Box::new(move || Database::builder().set_cache_size(cache).create(&file));
-        let (database, nonce) = store::open(&path, &opener)?;
+        let path = path.as_ref();
+        let opener = store::file(path, EmbeddedConfig::default().cache)?;
+        let (database, nonce) = store::open(path, &opener)?;
         Ok(Self { database, owners: Owners::default(), grant: None, nonce })
     }
 

@@ -24,11 +24,18 @@ pub(super) enum Store {
 /// Opens the file, again if it was closed for want of room.
 pub(super) type Opener = Box<dyn Fn() -> Result<Database, DatabaseError> + Send>;
 
+/// What opens this file, which is made if there is none.
+pub(super) fn file(path: &Path, cache: usize) -> Result<Opener, OpenError> {
+    create(path)?;
+    let path = path.to_owned();
+    Ok(Box::new(move || Database::builder().set_cache_size(cache).create(&path)))
+}
+
 /// Makes a file that is an empty journal, if there is none.
 ///
 /// A database that is killed while it makes its file leaves one that is none. So it is made under another name, and has its own
 /// when it is complete. One that was killed leaves a file behind that ends in `.new`, and that nobody looks at.
-pub(super) fn create(path: &Path) -> Result<(), OpenError> {
+fn create(path: &Path) -> Result<(), OpenError> {
     if path.exists() {
         return Ok(());
     }
