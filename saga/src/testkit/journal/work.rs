@@ -53,7 +53,7 @@ impl<J: Journal> Work<J> {
 
     /// A number that there was not before.
     pub(super) fn number(&self) -> u64 {
-        // Only the number matters, and each is given once.
+        // Relaxed: only the number matters, and each is given once in whatever order.
         self.next.fetch_add(1, Ordering::Relaxed)
     }
 

@@ -17,12 +17,12 @@ pub(super) async fn records_are_kept<S: Stand>(stand: &S) -> Checked {
     let mut grant = work.create(new.clone(), batches[0].clone()).await?;
     ensure!(grant == Grant { id: new.id, epoch: 1, seq: 2 }, "who makes a saga of two records is granted {grant:?}");
     // Another saga in between must not be mixed with it.
-    let beside = work.create(other, work.batch(3)).await?;
+    let mut beside = work.create(other, work.batch(3)).await?;
     let mut expected = stored(1, 1, &batches[0]);
     for batch in &batches[1..] {
         expected.extend(stored(1, grant.seq + 1, batch));
         grant = work.append(grant, batch.clone()).await?;
-        work.append(beside, work.batch(1)).await.ok();
+        beside = work.append(beside, work.batch(1)).await?;
         let seq = expected.len() as u64;
         ensure!(grant == Grant { id: new.id, epoch: 1, seq }, "after {seq} records, {grant:?} is granted");
         let loaded = work.load(new.id).await?;
