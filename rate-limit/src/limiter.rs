@@ -3,6 +3,7 @@
 use crate::{
     algorithms::{Bucket, Gcra, State, States},
     cell::{Cell, FromCell},
+    clock::Start,
     config::{Config, MAX_RULES},
     decision::{CostTooLarge, Decision, ReserveError},
     machine::{Machine, Taken, Wait, When},
@@ -18,7 +19,7 @@ use std::{
     fmt, mem,
     sync::{
         PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -58,14 +59,12 @@ use std::{
 /// # Ok::<(), mainstay_core::InvalidConfig>(())
 /// ```
 pub struct Limiter {
-    start: Instant,
+    start: Start,
     /// If there is one rule, and it is a token bucket.
     cell: Option<Cell>,
     locked: Mutex<Locked>,
-    shadow: AtomicBool,
-    /// How often the rules were changed.
-    #[cfg(feature = "http")]
-    version: std::sync::atomic::AtomicU64,
+    /// How often the rules were changed, which is done under the lock.
+    version: AtomicU64,
     observers: Observers,
 }
 
@@ -78,8 +77,6 @@ struct Locked {
     seen: u64,
     /// How many have closed the cell and will come back.
     closers: u32,
-    /// How often the rules were changed.
-    changes: u64,
     config: Config,
 }
 
@@ -118,13 +115,11 @@ impl Limiter {
         let mut machine = Machine::new(&config.rules, 0);
         machine.reserve();
         Ok(Self {
-            start: now.now(),
+            start: Start::new(now),
             cell,
-            shadow: AtomicBool::new(config.shadow),
-            #[cfg(feature = "http")]
-            version: std::sync::atomic::AtomicU64::new(0),
-            observers: Observers::new(intern(&config.name)),
-            locked: Mutex::new(Locked { machine, seen: 0, closers: 0, changes: 0, config }),
+            version: AtomicU64::new(0),
+            observers: Observers::new(intern(&config.name), config.shadow),
+            locked: Mutex::new(Locked { machine, seen: 0, closers: 0, config }),
         })
     }
 
@@ -154,10 +149,10 @@ impl Limiter {
     /// As [`check_cost_at`](Self::check_cost_at); of a cost above the limit, it says [`NEVER`](crate::decision::NEVER).
     #[inline]
     pub(crate) fn decide(&self, cost: u64, now: impl Now) -> Decision {
-        let now = self.time(now);
+        let now = self.start.nanos(now);
         let cell = self.cell.as_ref().filter(|cell| cost <= cell.limit());
         if let Some(decision) = cell.and_then(|cell| cell.check(cost, now)) {
-            return self.tell(decision);
+            return self.observers.tell(decision);
         }
         self.check_locked(cost, now)
     }
@@ -165,7 +160,7 @@ impl Limiter {
     /// As [`check_cost_at`](Self::check_cost_at), for a layer: it needs to know no more than how long the wait is.
     #[inline]
     pub(crate) fn admit_at(&self, cost: u64, now: impl Now) -> Result<(), Refused> {
-        let now = self.time(now);
+        let now = self.start.nanos(now);
         let cell = self.cell.as_ref().filter(|cell| cost <= cell.limit());
         let wait = cell.and_then(|cell| cell.admit(cost, now)).unwrap_or_else(|| self.admit_locked(cost, now));
         if wait.nanos == 0 { Ok(()) } else { self.refuse(wait) }
@@ -174,7 +169,7 @@ impl Limiter {
     /// What [`check_at`](Self::check_at) would answer. It takes nothing, moves nothing, whatever the moment, and does not count as
     /// a refusal. While somebody waits it takes time for each who does.
     pub fn peek_at(&self, now: impl Now) -> Decision {
-        self.look(self.time(now)).0
+        self.look(self.start.nanos(now)).0
     }
 
     /// What a check would answer, and how many wait.
@@ -185,7 +180,7 @@ impl Limiter {
             // It may have been opened meanwhile; under the lock it stays open.
             from_cell().unwrap_or_else(|| locked.machine.peek(locked.seen.max(now)))
         });
-        (self.unless_shadow(decision), waiting)
+        (self.observers.unless_shadow(decision), waiting)
     }
 
     /// Takes `cost` units at the earliest moment, if that is at most `wait_at_most` away.
@@ -201,7 +196,7 @@ impl Limiter {
     /// If that moment is too far away, or if it never comes.
     pub fn reserve_at(&self, cost: u64, wait_at_most: Duration, now: impl Now) -> Result<Reserved, ReserveError> {
         self.reserve_untold(cost, wait_at_most, now).or_else(|decision| {
-            let decision = self.tell(decision).unless_never(cost)?;
+            let decision = self.observers.tell(decision).unless_never(cost)?;
             if decision.allowed { Ok(Reserved::new(None, decision, 0)) } else { Err(ReserveError::TooLate(decision)) }
         })
     }
@@ -213,14 +208,14 @@ impl Limiter {
         wait_at_most: Duration,
         now: impl Now,
     ) -> Result<Reserved, Decision> {
-        let now = self.time(now);
+        let now = self.start.nanos(now);
         if let Some(cell) = self.cell.as_ref().filter(|cell| cost <= cell.limit())
             && let Some((decision, from)) = cell.reserve(cost, now)
         {
             return Ok(Reserved::new(Some(Taken::from_cell(cost, now, &from)), decision, 0));
         }
         // In shadow mode nobody waits either.
-        let wait = if self.is_shadow() { 0 } else { nanos(wait_at_most) };
+        let wait = if self.observers.is_shadow() { 0 } else { nanos(wait_at_most) };
         let (answer, taken, now) = self.machine(now, |machine, now| {
             let (answer, taken) = machine.reserve_until(cost, now, now.saturating_add(wait).min(HORIZON));
             (answer, taken, now)
@@ -240,9 +235,9 @@ impl Limiter {
     /// When the units may be used, if that is still to come.
     pub(crate) fn turn_at(&self, reserved: &Reserved, now: impl Now) -> Option<Instant> {
         let ticket = reserved.ticket()?;
-        let now = self.time(now);
+        let now = self.start.nanos(now);
         let at = self.machine(now, |machine, now| machine.watch(ticket, now))?;
-        Some(moment(self.start, at))
+        Some(self.start.moment(at))
     }
 
     /// Gives back a reservation that was not used.
@@ -258,7 +253,7 @@ impl Limiter {
         let closer = self.cell.is_some().then(|| Closer::new(self));
         // Read when nobody can take from the cell any more: to give back as of an earlier moment than that of a later caller
         // would be too much.
-        let now = self.time(now);
+        let now = self.start.nanos(now);
         let locked = closer.map_or_else(|| self.lock(), Closer::come_back);
         self.act(locked, now, |machine, now| machine.give_back(taken, now)).wake();
     }
@@ -268,7 +263,7 @@ impl Limiter {
     /// The limiter does not know when they were taken. If they have come back by themselves meanwhile, units of others are
     /// given back in their place, and the bound is not kept; [`reserve_at`](Self::reserve_at) knows better.
     pub fn refund_at(&self, units: u64, now: impl Now) {
-        let now = self.time(now);
+        let now = self.start.nanos(now);
         self.machine(now, |machine, now| machine.refund(units, now)).wake();
     }
 
@@ -289,20 +284,16 @@ impl Limiter {
         if config.name != name {
             return Err(InvalidConfig::new("name", &config.name, format!("`{name}`, which it had")));
         }
-        let now = self.time(now);
+        let now = self.start.nanos(now);
         let mut locked = self.lock();
-        // Relaxed: a call that is on its way may still be decided the other way.
-        self.shadow.store(config.shadow, Ordering::Relaxed);
+        self.observers.set_shadow(config.shadow);
         if locked.config.rules == config.rules {
             locked.config = config;
             return Ok(());
         }
         locked.config = config.clone();
-        locked.changes += 1;
         // Relaxed: who is answered by the new rules has had the lock after us, and sees it.
-        #[cfg(feature = "http")]
-        self.version.store(locked.changes, Ordering::Relaxed);
-        let epoch = locked.changes;
+        let epoch = self.version.fetch_add(1, Ordering::Relaxed) + 1;
         self.act(locked, now, |machine, now| {
             let moved = machine.change(&config.rules, false, epoch, now);
             machine.reserve();
@@ -321,7 +312,7 @@ impl Limiter {
 
     /// The limiter as it is now.
     pub fn snapshot_at(&self, now: impl Now) -> Snapshot {
-        let (decision, waiting) = self.look(self.time(now));
+        let (decision, waiting) = self.look(self.start.nanos(now));
         Snapshot { name: self.name(), decision, waiting, refused: self.observers.refused() }
     }
 
@@ -345,7 +336,7 @@ impl Limiter {
     /// Apart, so that the way without a lock stays short.
     #[inline(never)]
     fn check_locked(&self, cost: u64, now: u64) -> Decision {
-        self.tell(self.machine(now, |machine, now| machine.check(cost, now)).decision())
+        self.observers.tell(self.machine(now, |machine, now| machine.check(cost, now)).decision())
     }
 
     /// Apart, so that the way without a lock stays short.
@@ -356,38 +347,9 @@ impl Limiter {
 
     /// Tells of a refusal; in shadow mode, it is none.
     fn refuse(&self, wait: Wait) -> Result<(), Refused> {
-        let shadow = self.is_shadow();
+        let shadow = self.observers.is_shadow();
         self.observers.tell_refused(wait.rule, wait.time(), shadow);
         if shadow { Ok(()) } else { Err(wait.refused(self.name())) }
-    }
-
-    /// Tells of a refusal; in shadow mode, it is none.
-    #[inline]
-    fn tell(&self, mut decision: Decision) -> Decision {
-        if !decision.allowed {
-            decision = self.unless_shadow(decision);
-            self.observers.tell_refused(decision.rule, decision.retry_after, decision.shadow);
-        }
-        decision
-    }
-
-    /// In nanoseconds since the limiter was made.
-    #[inline]
-    fn time(&self, now: impl Now) -> u64 {
-        nanos(now.now().saturating_duration_since(self.start))
-    }
-
-    fn is_shadow(&self) -> bool {
-        // Relaxed: see `reconfigure_at`.
-        self.shadow.load(Ordering::Relaxed)
-    }
-
-    #[inline]
-    fn unless_shadow(&self, mut decision: Decision) -> Decision {
-        if !decision.allowed && self.is_shadow() {
-            (decision.allowed, decision.shadow) = (true, true);
-        }
-        decision
     }
 
     /// Acts on the machine, with the cell closed.
@@ -454,12 +416,6 @@ impl Drop for Closer<'_> {
         // Opens the cell, unless somebody else keeps it closed.
         self.0.act(locked, 0, |_, _| ());
     }
-}
-
-/// So many nanoseconds later; what a clock cannot tell is in thirty years.
-pub(crate) fn moment(start: Instant, at: u64) -> Instant {
-    const THIRTY_YEARS: Duration = Duration::from_hours(30 * 365 * 24);
-    start.checked_add(Duration::from_nanos(at)).unwrap_or_else(|| start + THIRTY_YEARS)
 }
 
 impl Taken {

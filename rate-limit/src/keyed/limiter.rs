@@ -7,8 +7,8 @@ use super::{
     shard::{Keys, Shard},
 };
 use crate::{
+    clock::Start,
     decision::{CostTooLarge, Decision, ReserveError},
-    limiter::moment,
     machine::Machine,
     observe::Observers,
     queue::Moved,
@@ -23,7 +23,7 @@ use std::{
     marker::PhantomData,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -67,15 +67,13 @@ use std::{
 /// # Ok::<(), mainstay_core::InvalidConfig>(())
 /// ```
 pub struct KeyedLimiter<K: ?Sized> {
-    start: Instant,
+    start: Start,
     hasher: RandomState,
     shards: Box<[Shard]>,
     /// For keys that find no room.
     overflow: Overflow,
-    shadow: AtomicBool,
     /// How often the rules were changed.
-    #[cfg(feature = "http")]
-    version: std::sync::atomic::AtomicU64,
+    version: AtomicU64,
     observers: Observers,
     config: Mutex<KeyedConfig>,
     quota_of: Option<Arc<QuotaOf<K>>>,
@@ -169,23 +167,23 @@ impl<K: Hash + ?Sized> KeyedLimiter<K> {
     /// The same; of a cost above the limit, it says [`NEVER`](crate::decision::NEVER).
     #[inline]
     pub(crate) fn decide(&self, key: &K, cost: u64, now: impl Now) -> Decision {
-        let (id, quota, now) = (Id::new(&self.hasher, key), self.quota_of(key), self.time(now));
+        let (id, quota, now) = (Id::new(&self.hasher, key), self.quota_of(key), self.start.nanos(now));
         let mut keys = self.shard(id).lock();
         let now = keys.see(now);
         let decision = keys.check(id, quota, cost, now);
         leave(keys);
-        self.tell(decision.unwrap_or_else(|| self.overflow.check(cost, now)))
+        self.observers.tell(decision.unwrap_or_else(|| self.overflow.check(cost, now)))
     }
 
     /// What [`check_at`](Self::check_at) would answer. It takes nothing, does not count as a refusal, and a key that is not
     /// there does not come to be.
     pub fn peek_at(&self, key: &K, now: impl Now) -> Decision {
-        let (id, quota, now) = (Id::new(&self.hasher, key), self.quota_of(key), self.time(now));
+        let (id, quota, now) = (Id::new(&self.hasher, key), self.quota_of(key), self.start.nanos(now));
         let keys = self.shard(id).lock();
         let now = keys.latest(now);
         let decision = keys.peek(id, quota, now);
         drop(keys);
-        self.unless_shadow(decision.unwrap_or_else(|| self.overflow.peek(now)))
+        self.observers.unless_shadow(decision.unwrap_or_else(|| self.overflow.peek(now)))
     }
 
     /// Takes `cost` units of the key at the earliest moment, if that is at most `wait_at_most` away, as
@@ -202,12 +200,12 @@ impl<K: Hash + ?Sized> KeyedLimiter<K> {
         now: impl Now,
     ) -> Result<KeyedReserved, ReserveError> {
         // In shadow mode nobody waits either.
-        let wait = if self.is_shadow() { 0 } else { nanos(wait_at_most) };
+        let wait = if self.observers.is_shadow() { 0 } else { nanos(wait_at_most) };
         let (id, (answer, taken, now)) = self.machine(key, now, |machine, now| {
             let (answer, taken) = machine.reserve_until(cost, now, now.saturating_add(wait).min(HORIZON));
             (answer, taken, now)
         });
-        let decision = self.tell(answer.decision()).unless_never(cost)?;
+        let decision = self.observers.tell(answer.decision()).unless_never(cost)?;
         if !decision.allowed {
             return Err(ReserveError::TooLate(decision));
         }
@@ -224,7 +222,7 @@ impl<K: Hash + ?Sized> KeyedLimiter<K> {
     /// When the units may be used, if that is still to come.
     pub(crate) fn turn_at(&self, reserved: &KeyedReserved, now: impl Now) -> Option<Instant> {
         let ticket = reserved.reserved.ticket()?;
-        let now = self.time(now);
+        let now = self.start.nanos(now);
         let at = if let Some(id) = reserved.id {
             let mut keys = self.shard(id).lock();
             let now = keys.see(now);
@@ -232,7 +230,7 @@ impl<K: Hash + ?Sized> KeyedLimiter<K> {
         } else {
             self.overflow.act(now, |machine, now| machine.watch(ticket, now))
         }?;
-        Some(moment(self.start, at))
+        Some(self.start.moment(at))
     }
 
     /// Gives back a reservation that was not used, as [`Limiter::give_back_at`](crate::Limiter::give_back_at) does.
@@ -242,7 +240,7 @@ impl<K: Hash + ?Sized> KeyedLimiter<K> {
         // First: the clock is foreign, and if it panics, no waker must stay with the place.
         reserved.reserved.watch_by(None);
         // If the key is not there any more, everything has come back by itself.
-        let now = self.time(now);
+        let now = self.start.nanos(now);
         let Some(id) = reserved.id else {
             return self.overflow.act(now, |machine, now| machine.give_back(taken, now)).wake();
         };
@@ -255,7 +253,7 @@ impl<K: Hash + ?Sized> KeyedLimiter<K> {
     /// Gives back the `units` of the key that were taken last, as [`Limiter::refund_at`](crate::Limiter::refund_at) does; those
     /// of a key without room are lost.
     pub fn refund_at(&self, key: &K, units: u64, now: impl Now) {
-        let (id, now) = (Id::new(&self.hasher, key), self.time(now));
+        let (id, now) = (Id::new(&self.hasher, key), self.start.nanos(now));
         let mut keys = self.shard(id).lock();
         let now = keys.see(now);
         keys.refund(id, units, now);
@@ -270,14 +268,12 @@ impl<K: Hash + ?Sized> KeyedLimiter<K> {
         // The first ones take what does not divide.
         let keys_of = |shard| max_keys / shards + usize::from(shard < max_keys % shards);
         Ok(Self {
-            start: now.now(),
+            start: Start::new(now),
             hasher: RandomState::new(),
             shards: (0..shards).map(|shard| Shard::new(rules, keys_of(shard))).collect(),
             overflow: Overflow::new(rules),
-            shadow: AtomicBool::new(config.limit.shadow),
-            #[cfg(feature = "http")]
-            version: std::sync::atomic::AtomicU64::new(0),
-            observers: Observers::new(intern(&config.limit.name)),
+            version: AtomicU64::new(0),
+            observers: Observers::new(intern(&config.limit.name), config.limit.shadow),
             config: Mutex::new(config),
             quota_of,
             key: PhantomData,
@@ -291,7 +287,7 @@ impl<K: Hash + ?Sized> KeyedLimiter<K> {
 
     /// Acts on the machine of a key, or on that of those without room. No foreign code runs under the lock.
     fn machine<R>(&self, key: &K, now: impl Now, act: impl FnOnce(&mut Machine, u64) -> R) -> (Option<Id>, R) {
-        let (id, quota, now) = (Id::new(&self.hasher, key), self.quota_of(key), self.time(now));
+        let (id, quota, now) = (Id::new(&self.hasher, key), self.quota_of(key), self.start.nanos(now));
         let mut keys = self.shard(id).lock();
         let now = keys.see(now);
         if let Some(machine) = keys.machine(id, quota, now) {
@@ -320,14 +316,13 @@ impl<K: ?Sized> KeyedLimiter<K> {
         if config.limit.name != name {
             return Err(InvalidConfig::new("name", &config.limit.name, format!("`{name}`, which it had")));
         }
-        let now = self.time(now);
+        let now = self.start.nanos(now);
         let mut present = self.lock_config();
         if config.max_keys != present.max_keys {
             let allowed = format!("{}, which it had", present.max_keys);
             return Err(InvalidConfig::new("max_keys", config.max_keys, allowed));
         }
-        // Relaxed: a call that is on its way may still be decided the other way.
-        self.shadow.store(config.limit.shadow, Ordering::Relaxed);
+        self.observers.set_shadow(config.limit.shadow);
         let is_changed = present.limit.rules != config.limit.rules;
         let moved = if is_changed { self.change(&config.limit.rules, now) } else { Moved::default() };
         *present = config;
@@ -374,7 +369,6 @@ impl<K: ?Sized> KeyedLimiter<K> {
     /// Takes other rules, for all keys. Answers who may come sooner.
     fn change(&self, rules: &[Rule], now: u64) -> Moved {
         // Relaxed: who is answered by the new rules has had a lock after us, and sees it.
-        #[cfg(feature = "http")]
         self.version.fetch_add(1, Ordering::Relaxed);
         let mut moved = self.overflow.change(rules, now);
         for shard in &self.shards {
@@ -388,34 +382,6 @@ impl<K: ?Sized> KeyedLimiter<K> {
     #[inline]
     fn shard(&self, id: Id) -> &Shard {
         &self.shards[id.shard(self.shards.len())]
-    }
-
-    /// In nanoseconds since the limiter was made.
-    #[inline]
-    fn time(&self, now: impl Now) -> u64 {
-        nanos(now.now().saturating_duration_since(self.start))
-    }
-
-    fn is_shadow(&self) -> bool {
-        // Relaxed: see `reconfigure_at`.
-        self.shadow.load(Ordering::Relaxed)
-    }
-
-    /// Tells of a refusal; in shadow mode, it is none.
-    #[inline]
-    fn tell(&self, mut decision: Decision) -> Decision {
-        if !decision.allowed {
-            decision = self.unless_shadow(decision);
-            self.observers.tell_refused(decision.rule, decision.retry_after, decision.shadow);
-        }
-        decision
-    }
-
-    fn unless_shadow(&self, mut decision: Decision) -> Decision {
-        if !decision.allowed && self.is_shadow() {
-            (decision.allowed, decision.shadow) = (true, true);
-        }
-        decision
     }
 
     fn lock_config(&self) -> MutexGuard<'_, KeyedConfig> {
