@@ -87,14 +87,22 @@ impl Decision {
     /// The decision as the refusal of the limiter called `by`, if it is one. If it never is allowed, the refusal has no time to
     /// come back.
     pub fn refused(&self, by: &'static str) -> Option<Refused> {
-        let refused = Refused::new(Reason::RateLimited, by);
-        let is_never = self.retry_after == NEVER;
-        (!self.allowed).then_some(if is_never { refused } else { refused.with_retry_after(self.retry_after) })
+        (!self.allowed).then(|| refused(by, self.retry_after))
     }
 }
 
 /// The time after which more than there ever is can be had.
 pub(crate) const NEVER: Duration = Duration::MAX;
+
+/// A refusal of the limiter called `by`. Where waiting does not help, it has no time to come back.
+#[inline]
+pub(crate) const fn refused(by: &'static str, retry_after: Duration) -> Refused {
+    let refused = Refused::new(Reason::RateLimited, by);
+    match retry_after {
+        NEVER => refused,
+        time => refused.with_retry_after(time),
+    }
+}
 
 impl CostTooLarge {
     /// So many units were asked for, of a limiter that is kept elsewhere, and so many can be taken at once at most.
@@ -104,15 +112,15 @@ impl CostTooLarge {
 
     /// This as a refusal of the limiter called `by`. It has no time to come back.
     pub const fn refused(&self, by: &'static str) -> Refused {
-        Refused::new(Reason::RateLimited, by)
+        refused(by, NEVER)
     }
 }
 
 impl ReserveError {
-    /// This as a refusal of the limiter called `by`.
+    /// This as a refusal of the limiter called `by`. If it would never come, the refusal has no time to come back.
     pub const fn refused(&self, by: &'static str) -> Refused {
         match self {
-            Self::TooLate(decision) => Refused::new(Reason::RateLimited, by).with_retry_after(decision.retry_after),
+            Self::TooLate(decision) => refused(by, decision.retry_after),
             Self::CostTooLarge(error) => error.refused(by),
         }
     }

@@ -5,7 +5,7 @@ use crate::{
     cell::{Cell, FromCell},
     clock::Start,
     config::{Config, MAX_RULES},
-    decision::{CostTooLarge, Decision, ReserveError},
+    decision::{CostTooLarge, Decision, ReserveError, refused},
     machine::{Machine, Taken, Wait, When},
     observe::Observers,
     queue::Past,
@@ -347,9 +347,9 @@ impl Limiter {
 
     /// Tells of a refusal; in shadow mode, it is none.
     fn refuse(&self, wait: Wait) -> Result<(), Refused> {
-        let shadow = self.observers.is_shadow();
-        self.observers.tell_refused(wait.rule, wait.time(), shadow);
-        if shadow { Ok(()) } else { Err(wait.refused(self.name())) }
+        let (retry_after, shadow) = (wait.time(), self.observers.is_shadow());
+        self.observers.tell_refused(wait.rule, retry_after, shadow);
+        if shadow { Ok(()) } else { Err(refused(self.name(), retry_after)) }
     }
 
     /// Acts on the machine, with the cell closed.

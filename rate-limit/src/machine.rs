@@ -6,7 +6,6 @@ use crate::{
     queue::{Moved, Past, Queue, Ticket},
     rule::Rule,
 };
-use mainstay_core::{Reason, Refused};
 use std::{sync::Arc, time::Duration};
 
 /// The rules of one key.
@@ -73,13 +72,6 @@ impl Wait {
     #[inline]
     pub(crate) const fn time(self) -> Duration {
         if self.nanos == Self::NEVER { NEVER } else { Duration::from_nanos(self.nanos) }
-    }
-
-    /// This as a refusal of the limiter called `by`. Where waiting does not help, it has no time to come back.
-    #[inline]
-    pub(crate) const fn refused(self, by: &'static str) -> Refused {
-        let refused = Refused::new(Reason::RateLimited, by);
-        if self.nanos == Self::NEVER { refused } else { refused.with_retry_after(self.time()) }
     }
 }
 

@@ -1,7 +1,9 @@
 //! The layer over whatever decides: what it says, and what it holds meanwhile.
 
 use mainstay_core::{Error, Reason};
-use mainstay_rate_limit::{ByValue, CostTooLarge, Decision, KeyedLimiter, Limit, LimitLayer, Limiter, Quota};
+use mainstay_rate_limit::{
+    ByValue, CostTooLarge, Decision, KeyedLimiter, Limit, LimitLayer, Limiter, Quota, ReserveError,
+};
 use std::{
     convert::Infallible,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -136,6 +138,7 @@ async fn refusal_for_ever_has_no_time_to_come_back() {
     let never = Decision::new(false, 10, 10).retry_after(Duration::MAX);
     let refused = never.refused("store").expect("it is not allowed");
     assert_eq!(refused.retry_after(), None);
+    assert_eq!(ReserveError::TooLate(never).refused("store").retry_after(), None);
 
     let (tell, told) = oneshot::channel();
     tell.send(never).unwrap();
