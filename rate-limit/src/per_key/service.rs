@@ -69,28 +69,11 @@ impl<S, F, H, C> KeyedRateLimit<S, F, H, C> {
     {
         self.limiter.clone()
     }
-}
 
-impl<S, F, H, C> KeyedRateLimit<S, F, H, C> {
-    /// `poll_ready`, whatever comes of it.
-    pub(super) fn poll_inner<Req>(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>>
-    where
-        S: Service<Req>,
-    {
-        self.ready = false;
-        // Pending: the inner service will wake us.
-        let ready = self.inner.poll_ready(cx);
-        self.ready = matches!(ready, Poll::Ready(Ok(())));
-        ready
-    }
-
-    /// Spends the readiness.
+    /// Spends the readiness, and gives what a call is decided by.
     #[track_caller]
-    pub(super) fn begin(&mut self) {
+    pub(super) fn begin(&mut self) -> (&F, &H, &C) {
         assert!(mem::take(&mut self.ready), "`call` needs a `poll_ready` that returned ready");
-    }
-
-    pub(super) const fn parts(&self) -> (&F, &H, &C) {
         (&self.key, &self.limiter, &self.cost)
     }
 }
@@ -109,16 +92,20 @@ where
 
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.poll_inner(cx)
+        self.ready = false;
+        // Pending: the inner service will wake us.
+        let ready = self.inner.poll_ready(cx);
+        self.ready = matches!(ready, Poll::Ready(Ok(())));
+        ready
     }
 
     #[inline]
     #[track_caller]
     fn call(&mut self, request: Req) -> Self::Future {
-        self.begin();
-        let cost = self.cost.cost(&request);
-        let answer = self.key.with_key(&request, |key| self.limiter.check_cost(key, cost));
-        match admit(answer, self.limiter.name()) {
+        let (key, limiter, cost) = self.begin();
+        let cost = cost.cost(&request);
+        let answer = key.with_key(&request, |key| limiter.check_cost(key, cost));
+        match admit(answer, limiter.name()) {
             Ok(()) => ResponseFuture::admitted(self.inner.call(request)),
             Err(refused) => ResponseFuture::refused(refused),
         }

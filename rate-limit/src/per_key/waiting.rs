@@ -89,13 +89,12 @@ where
 
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.refusing.poll_inner(cx)
+        self.refusing.poll_ready(cx)
     }
 
     #[track_caller]
     fn call(&mut self, request: Req) -> Self::Future {
-        self.refusing.begin();
-        let (key, limiter, cost) = self.refusing.parts();
+        let (key, limiter, cost) = self.refusing.begin();
         let cost = cost.cost(&request);
         let taken = key
             .with_key(&request, |key| Reservation::take_of_key(limiter.clone(), key, cost, self.wait_at_most))
