@@ -1,4 +1,6 @@
 //! Behind real sockets: an axum server, with the limit on its router and in front of it.
+//!
+//! In real time: virtual time would go on to the next timer while a socket is waited for. Of a quota per hour it does not matter.
 #![cfg(feature = "http")]
 
 use axum::{Router, ServiceExt, body::Body, extract::ConnectInfo, routing::get};
@@ -15,7 +17,7 @@ use tokio::{
 };
 use tower::Layer;
 
-/// So many in an hour that none comes back while a test runs.
+/// So few in an hour that none comes back while a test runs.
 fn visitors(limit: u64) -> Config {
     Config::new(Quota::per_hour(limit).unwrap()).name("visitors")
 }

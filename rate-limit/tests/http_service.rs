@@ -127,8 +127,8 @@ async fn who_comes_back_when_told_is_let_in() {
     }
 }
 
-#[test]
-fn clients_that_nothing_is_known_of_share_one_quota() {
+#[tokio::test(start_paused = true)]
+async fn clients_that_nothing_is_known_of_share_one_quota() {
     let service = layer(2).layer(Leaf::default());
     let unknown = || Request::new(Body::new());
     assert_eq!(ask(&service, unknown()).status(), 200);
@@ -160,8 +160,8 @@ async fn a_grpc_client_is_refused_in_trailers_with_pushback() {
     assert_eq!(leaf.calls(), 3);
 }
 
-#[test]
-fn what_only_looks_like_grpc_is_refused_over_http() {
+#[tokio::test(start_paused = true)]
+async fn what_only_looks_like_grpc_is_refused_over_http() {
     let service = layer(1).layer(Leaf::default());
     for content_type in ["application/json", "application/grpc-web", "application/grpcx"] {
         let allowed = ask(&service, grpc(content_type, content_type));
@@ -172,8 +172,8 @@ fn what_only_looks_like_grpc_is_refused_over_http() {
     }
 }
 
-#[test]
-fn the_fields_can_be_kept_to_refusals_or_left_out() {
+#[tokio::test(start_paused = true)]
+async fn the_fields_can_be_kept_to_refusals_or_left_out() {
     for (when, allowed, refused) in
         [(Fields::Always, true, true), (Fields::WhenRefused, false, true), (Fields::Never, false, false)]
     {
@@ -188,8 +188,8 @@ fn the_fields_can_be_kept_to_refusals_or_left_out() {
     }
 }
 
-#[test]
-fn shadow_mode_refuses_nobody_and_says_nothing_of_it() {
+#[tokio::test(start_paused = true)]
+async fn shadow_mode_refuses_nobody_and_says_nothing_of_it() {
     let layer = HttpRateLimitLayer::new(visitors(1).shadow(true), Bearer).unwrap();
     let service = layer.layer(Leaf::default());
     ask(&service, by("flo"));
@@ -198,8 +198,8 @@ fn shadow_mode_refuses_nobody_and_says_nothing_of_it() {
     assert_eq!(layer.handle().snapshot().refused, 1);
 }
 
-#[test]
-fn two_limits_in_one_stack_both_tell() {
+#[tokio::test(start_paused = true)]
+async fn two_limits_in_one_stack_both_tell() {
     let outer = HttpRateLimitLayer::new(Config::new(per_minute(9)).name("outer"), Bearer).unwrap();
     let service = outer.layer(layer(5).layer(Leaf::default()));
     let response = ask(&service, by("flo"));
@@ -208,8 +208,8 @@ fn two_limits_in_one_stack_both_tell() {
     assert_eq!(response.headers().get_all("ratelimit-policy").iter().count(), 2);
 }
 
-#[test]
-fn several_rules_are_several_policies() {
+#[tokio::test(start_paused = true)]
+async fn several_rules_are_several_policies() {
     let rules = [Rule::sliding_log(Quota::per_second(2).unwrap()), Rule::fixed_window(Quota::per_hour(3).unwrap())];
     let layer = HttpRateLimitLayer::new(Config::from(rules).name("api"), Bearer).unwrap();
     let service = layer.layer(Leaf::default());
@@ -218,8 +218,8 @@ fn several_rules_are_several_policies() {
     assert_eq!(field(&response, "ratelimit"), Some(r#""api-1";r=1;t=1"#));
 }
 
-#[test]
-fn each_client_may_have_its_own_quota() {
+#[tokio::test(start_paused = true)]
+async fn each_client_may_have_its_own_quota() {
     struct User {
         name: &'static str,
     }
@@ -242,8 +242,8 @@ fn each_client_may_have_its_own_quota() {
     assert_eq!(ask(&service, by("partner")).status(), 200);
 }
 
-#[test]
-fn one_quota_for_all_clients_is_possible() {
+#[tokio::test(start_paused = true)]
+async fn one_quota_for_all_clients_is_possible() {
     let limiter = Limiter::new(visitors(2)).unwrap();
     let limiter: &'static Limiter = Box::leak(Box::new(limiter));
     let service = HttpRateLimitLayer::with_limiter(limiter, Bearer).layer(Leaf::default());
@@ -269,8 +269,8 @@ fn of_length(length: usize, client: &str) -> Request<Body> {
     by(client).map(|_| "x".repeat(length))
 }
 
-#[test]
-fn a_request_takes_its_cost_of_its_clients_quota_or_nothing() {
+#[tokio::test(start_paused = true)]
+async fn a_request_takes_its_cost_of_its_clients_quota_or_nothing() {
     let leaf = Leaf::default();
     let service = layer_by_length(visitors(10)).layer(leaf.clone());
     for (client, length, status, left) in
@@ -285,8 +285,8 @@ fn a_request_takes_its_cost_of_its_clients_quota_or_nothing() {
     assert_eq!(leaf.calls(), 4);
 }
 
-#[test]
-fn all_clients_together_may_have_costs_too() {
+#[tokio::test(start_paused = true)]
+async fn all_clients_together_may_have_costs_too() {
     let limiter: &'static Limiter = Box::leak(Box::new(Limiter::new(visitors(10)).unwrap()));
     let service = HttpRateLimitLayer::with_limiter(limiter, Bearer).cost(length).layer(Leaf::default());
     assert_eq!(ask(&service, of_length(6, "flo")).status(), 200);
@@ -312,23 +312,23 @@ async fn a_cost_above_what_there_ever_is_is_refused_for_good() {
 }
 
 #[cfg(feature = "grpc")]
-#[test]
-fn a_cost_above_what_there_ever_is_is_refused_without_pushback() {
+#[tokio::test(start_paused = true)]
+async fn a_cost_above_what_there_ever_is_is_refused_without_pushback() {
     let service = layer_by_length(visitors(10)).layer(Leaf::default());
     let refused = ask(&service, grpc("flo", "application/grpc").map(|_| "x".repeat(11)));
     assert_eq!((field(&refused, "grpc-status"), field(&refused, "grpc-retry-pushback-ms")), (Some("8"), None));
 }
 
-#[test]
-fn shadow_mode_refuses_nobody_whatever_it_costs() {
+#[tokio::test(start_paused = true)]
+async fn shadow_mode_refuses_nobody_whatever_it_costs() {
     let layer = layer_by_length(visitors(10).shadow(true));
     let response = ask(&layer.layer(Leaf::default()), of_length(11, "flo"));
     assert_eq!((response.status(), response.headers().len()), (StatusCode::OK, 0));
     assert_eq!(layer.handle().snapshot().refused, 1);
 }
 
-#[test]
-fn a_cost_stays_with_other_settings_and_with_a_fresh_layer() {
+#[tokio::test(start_paused = true)]
+async fn a_cost_stays_with_other_settings_and_with_a_fresh_layer() {
     let layer = layer_by_length(visitors(10)).with_body(write_text).fields(Fields::WhenRefused);
     for layer in [layer.fresh(), layer] {
         let service = layer.layer(Leaf::default());
@@ -337,8 +337,8 @@ fn a_cost_stays_with_other_settings_and_with_a_fresh_layer() {
     }
 }
 
-#[test]
-fn a_cost_that_panics_takes_nothing_and_each_request_is_asked_for_it_once() {
+#[tokio::test(start_paused = true)]
+async fn a_cost_that_panics_takes_nothing_and_each_request_is_asked_for_it_once() {
     let asked = AtomicU32::new(0);
     let cost = |request: &Request<Body>| {
         asked.fetch_add(1, Ordering::Relaxed); // Relaxed: one thread.
@@ -360,8 +360,8 @@ fn write_text(rejection: &Rejection, response: &mut Response<Body>) {
     *response.body_mut() = rejection.to_string();
 }
 
-#[test]
-fn the_body_of_a_refusal_can_be_written() {
+#[tokio::test(start_paused = true)]
+async fn the_body_of_a_refusal_can_be_written() {
     let service = layer(1).with_body(write_text).layer(Leaf::default());
     assert_eq!(field(&ask(&service, by("flo")), "content-type"), None, "not that of the service");
     let refused = ask(&service, by("flo"));
@@ -370,8 +370,8 @@ fn the_body_of_a_refusal_can_be_written() {
     assert!(field(&refused, "ratelimit").is_some());
 }
 
-#[test]
-fn a_layer_is_one_limit_and_a_fresh_one_another() {
+#[tokio::test(start_paused = true)]
+async fn a_layer_is_one_limit_and_a_fresh_one_another() {
     let layer = layer(1);
     let first = layer.layer(Leaf::default());
     assert_eq!(ask(&first, by("flo")).status(), 200);
@@ -396,8 +396,8 @@ fn readiness_is_that_of_the_inner_service() {
     assert_eq!(assert_ready_err!(task.enter(|cx, _| service.poll_ready(cx))), "closed");
 }
 
-#[test]
-fn an_error_of_the_service_goes_on_as_it_is() {
+#[tokio::test(start_paused = true)]
+async fn an_error_of_the_service_goes_on_as_it_is() {
     let failing = service_fn(async |_: Request<Body>| Err::<Response<Body>, _>(vec!["no refusal fits in here"]));
     let service = layer(1).layer(failing);
     let answer = service.clone().oneshot(by("flo")).now_or_never().unwrap();
@@ -406,8 +406,8 @@ fn an_error_of_the_service_goes_on_as_it_is() {
     assert_eq!(refused.unwrap().status(), 429);
 }
 
-#[test]
-fn a_request_that_is_given_up_stays_charged() {
+#[tokio::test(start_paused = true)]
+async fn a_request_that_is_given_up_stays_charged() {
     let hanging = service_fn(|_: Request<Body>| pending::<Answer>());
     let mut service = layer(1).layer(hanging);
     let mut first = task::spawn(service.call(by("flo")));
@@ -417,8 +417,8 @@ fn a_request_that_is_given_up_stays_charged() {
     assert_eq!(assert_ready!(second.poll()).unwrap().status(), 429);
 }
 
-#[test]
-fn the_inner_future_wakes_the_task() {
+#[tokio::test(start_paused = true)]
+async fn the_inner_future_wakes_the_task() {
     let (sender, receiver) = tokio::sync::oneshot::channel();
     let receiver = std::sync::Mutex::new(Some(receiver));
     let mut service = layer(1).layer(service_fn(move |_: Request<Body>| {
@@ -433,8 +433,8 @@ fn the_inner_future_wakes_the_task() {
     assert!(field(&assert_ready_ok!(answer.poll()), "ratelimit").is_some());
 }
 
-#[test]
-fn what_tells_clients_apart_is_asked_once_for_each_request() {
+#[tokio::test(start_paused = true)]
+async fn what_tells_clients_apart_is_asked_once_for_each_request() {
     let asked = Arc::new(AtomicU32::new(0));
     let counter = Arc::clone(&asked);
     let identify = identify_fn(move |_| {
@@ -448,8 +448,8 @@ fn what_tells_clients_apart_is_asked_once_for_each_request() {
     assert_eq!(asked.load(Ordering::Relaxed), 2); // Relaxed: one thread.
 }
 
-#[test]
-fn a_handler_can_write_the_fields_itself() {
+#[tokio::test(start_paused = true)]
+async fn a_handler_can_write_the_fields_itself() {
     let limiter = Limiter::new(visitors(3)).unwrap();
     let config = limiter.config();
     let fields = RateLimitFields::new(&config.name, &config.rules);
@@ -516,8 +516,8 @@ impl Service<Request<Body>> for Gate {
     }
 }
 
-#[test]
-fn a_made_up_entry_left_of_the_trusted_ones_gives_no_fresh_quota() {
+#[tokio::test(start_paused = true)]
+async fn a_made_up_entry_left_of_the_trusted_ones_gives_no_fresh_quota() {
     let identify = ForwardedFor::trusted(1).or_else(Peer::new());
     let layer = HttpRateLimitLayer::new(visitors(1), identify).unwrap();
     let service = layer.layer(Leaf::default());
@@ -534,8 +534,8 @@ fn a_made_up_entry_left_of_the_trusted_ones_gives_no_fresh_quota() {
     assert_eq!(layer.handle().snapshot().keys, 1);
 }
 
-#[test]
-fn policy_that_does_not_hold_any_more_is_left_out() {
+#[tokio::test(start_paused = true)]
+async fn policy_that_does_not_hold_any_more_is_left_out() {
     let layer = HttpRateLimitLayer::new(Quota::per_second(10).unwrap(), Bearer).unwrap();
     layer.handle().reconfigure(Quota::per_hour(10).unwrap()).unwrap();
     let response = ask(&layer.layer(Leaf::default()), by("flo"));
@@ -580,8 +580,8 @@ impl ClientLimiter for Changing {
     }
 }
 
-#[test]
-fn policy_of_rules_that_are_changed_meanwhile_is_left_out() {
+#[tokio::test(start_paused = true)]
+async fn policy_of_rules_that_are_changed_meanwhile_is_left_out() {
     for (after, holds) in [("nothing", true), ("before", false), ("config", false), ("version", false)] {
         let limiter = Limiter::new(Quota::per_second(10).unwrap()).unwrap();
         let limiter = Arc::new(Changing { limiter, after });
@@ -590,8 +590,8 @@ fn policy_of_rules_that_are_changed_meanwhile_is_left_out() {
     }
 }
 
-#[test]
-fn policy_of_another_clients_quota_is_left_out() {
+#[tokio::test(start_paused = true)]
+async fn policy_of_another_clients_quota_is_left_out() {
     let limiter =
         KeyedLimiter::with_quotas(Quota::per_minute(100).unwrap(), |_: &ClientId| Quota::per_hour(100).unwrap());
     let layer = HttpRateLimitLayer::with_limiter(Arc::new(limiter.unwrap()), Bearer);
@@ -600,8 +600,8 @@ fn policy_of_another_clients_quota_is_left_out() {
     assert!(policy.is_none(), "{policy:?}, but it is 100 per hour");
 }
 
-#[test]
-fn policies_are_left_out_of_all_rules_if_one_may_not_hold() {
+#[tokio::test(start_paused = true)]
+async fn policies_are_left_out_of_all_rules_if_one_may_not_hold() {
     let config = Config::new(Quota::per_second(10).unwrap()).rule(Rule::fixed_window(Quota::per_hour(5).unwrap()));
     let limiter = KeyedLimiter::with_quotas(config, |_: &ClientId| Quota::per_second(1_000).unwrap()).unwrap();
     let layer = HttpRateLimitLayer::with_limiter(Arc::new(limiter), Bearer);
@@ -610,8 +610,8 @@ fn policies_are_left_out_of_all_rules_if_one_may_not_hold() {
     assert!(policy.is_none(), "{policy:?}, but it is 1000 per second");
 }
 
-#[test]
-fn fresh_layer_names_the_policy_of_its_limiter() {
+#[tokio::test(start_paused = true)]
+async fn fresh_layer_names_the_policy_of_its_limiter() {
     let layer = HttpRateLimitLayer::new(Quota::per_second(10).unwrap(), Bearer).unwrap();
     layer.handle().reconfigure(Quota::per_second(20).unwrap()).unwrap();
     let fresh = layer.fresh();
@@ -620,8 +620,8 @@ fn fresh_layer_names_the_policy_of_its_limiter() {
     assert_eq!(policy.as_deref(), Some(r#""rate-limit";q=20;w=1"#));
 }
 
-#[test]
-fn clients_of_axum_without_a_proxy_are_told_apart() {
+#[tokio::test(start_paused = true)]
+async fn clients_of_axum_without_a_proxy_are_told_apart() {
     let identify = Peer::of(|info: &ConnectInfo<SocketAddr>| Some(info.0));
     let layer = HttpRateLimitLayer::new(visitors(1), identify).unwrap();
     let service = layer.layer(Leaf::default());

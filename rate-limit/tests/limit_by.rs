@@ -107,17 +107,18 @@ async fn call_without_readiness_panics_and_asks_nobody() {
 #[cfg(feature = "governor")]
 #[tokio::test]
 async fn limiters_of_governor_stand_behind_it() {
+    use governor::{RateLimiter, clock::FakeRelativeClock};
     use mainstay_rate_limit::{Governed, GovernedKeys};
     use std::num::NonZeroU32;
-    let quota = governor::Quota::per_hour(NonZeroU32::new(2).unwrap());
+    let (quota, clock) = (governor::Quota::per_hour(NonZeroU32::new(2).unwrap()), FakeRelativeClock::default());
 
-    let all = Arc::new(Governed::new(governor::RateLimiter::direct(quota)));
+    let all = Arc::new(Governed::new(RateLimiter::direct_with_clock(quota, clock.clone())));
     let service = LimitLayer::new("governor", all, ByValue::new(key)).unwrap().layer(echo());
     for allowed in [true, true, false] {
         assert_eq!(service.clone().oneshot(1).await.is_ok(), allowed);
     }
 
-    let each = Arc::new(GovernedKeys::new(governor::RateLimiter::keyed(quota)));
+    let each = Arc::new(GovernedKeys::new(RateLimiter::hashmap_with_clock(quota, clock)));
     let layer = LimitLayer::new("governor", each, ByValue::new(|request: &u64| *request)).unwrap();
     for (request, allowed) in [(1, true), (1, true), (1, false), (2, true)] {
         assert_eq!(layer.layer(echo()).oneshot(request).await.is_ok(), allowed);

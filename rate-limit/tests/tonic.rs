@@ -1,4 +1,6 @@
 //! A tonic server behind the layer, over a real socket, and a tonic client.
+//!
+//! In real time: virtual time would go on to the next timer while a socket is waited for. Of a quota per hour it does not matter.
 #![cfg(feature = "grpc")]
 
 use bytes::{Buf, BufMut};
