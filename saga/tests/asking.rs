@@ -130,6 +130,19 @@ async fn signal_wakes_a_saga_that_has_left_memory() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn id_of_a_signal_has_a_length() {
+    let (shop, journal) = (Shop::new(), Memory::new());
+    let engine = approver(&shop, &journal).await;
+    let handle = engine.start(&approvals(), "1", 1).await.unwrap();
+    let (id, ada) = (handle.id(), Approval { by: "Ada".to_owned() });
+    for signal_id in [String::new(), "i".repeat(257)] {
+        let error = engine.signal(id, "approval", &signal_id, &ada).await.unwrap_err();
+        assert!(matches!(error, AskError::InvalidSignalId), "{error:?}");
+    }
+    assert_eq!(engine.signal(id, "approval", &"i".repeat(256), &ada).await.unwrap(), SignalAck::Accepted);
+}
+
+#[tokio::test(start_paused = true)]
 async fn signal_that_comes_early_is_kept() {
     let (shop, journal) = (Shop::new(), Memory::new());
     let engine = approver(&shop, &journal).await;

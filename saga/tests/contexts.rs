@@ -27,6 +27,14 @@ fn a_key_is_the_same_in_every_attempt() {
 }
 
 #[test]
+fn the_longest_key_is_as_documented() {
+    let longest = "x".repeat(64);
+    assert_eq!(do_cx(u128::MAX, &longest).key().len(), 100);
+    let undo = undo_cx(u128::MAX, &longest);
+    assert_eq!((undo.key().len(), undo.do_key().len()), (102, 100));
+}
+
+#[test]
 fn an_undo_knows_both_keys() {
     let cx = undo_cx(0xab, "charge").at_attempt(2);
     assert_eq!(cx.key(), "000000000000000000000000000000ab-charge-undo");

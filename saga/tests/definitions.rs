@@ -92,9 +92,8 @@ fn what_has_no_effect_cannot_be_set() {
     let late_read: Body = |s, n| s.pivot("p", n, async |_, n| Ok(n)).0.read(at("r").attempts(2), n, async |_, n| Ok(n));
     assert_eq!(setting(late_read), of("r", "attempts"));
 
-    let text = Saga::define("test", 1, retriable).unwrap_err();
-    let source = std::error::Error::source(&text).unwrap().to_string();
-    assert_eq!(source, "`attempts` is 2, allowed is only before the pivot, on what runs");
+    let text = refused(retriable).to_string();
+    assert_eq!(text, "in the step \"m\", `attempts` is 2, allowed is only before the pivot, on what runs");
 }
 
 #[test]
@@ -125,6 +124,17 @@ fn settings_are_in_range() {
         step(&mut s, all, n)
     };
     Saga::define("test", u32::MAX, extremes).unwrap().deadline(Duration::MAX).unwrap();
+}
+
+#[test]
+fn mistake_in_a_setting_is_one_sentence() {
+    let told = |body: Body| refused(body).to_string();
+    let attempts = told(|mut s, n| step(&mut s, at("a").attempts(0), n));
+    assert_eq!(attempts, "in the step \"a\", `attempts` is 0, allowed is 1 to 4294967295");
+    let error = Saga::define("test", 1, (|_, n| n) as Body).unwrap().deadline(Duration::ZERO).unwrap_err();
+    assert_eq!(error.to_string(), "in the saga, `deadline` is 0ns, allowed is above zero");
+    // Whoever prints an error with its sources does not read it twice.
+    assert!(std::error::Error::source(&error).is_none());
 }
 
 #[test]

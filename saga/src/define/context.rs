@@ -99,7 +99,7 @@ impl<A> StepCx<A> {
 
     /// The same in every attempt of this step of this saga, after every crash, and in no other: the idempotency key to send.
     ///
-    /// It has letters, digits, dots, hyphens and underscores only, 102 at most.
+    /// It has letters, digits, dots, hyphens and underscores only, 100 at most.
     pub fn key(&self) -> &str {
         self.key.of(&self.attempt, "do")
     }
@@ -144,7 +144,7 @@ impl<A> UndoCx<A> {
         &self.attempt.app
     }
 
-    /// The same in every attempt of this undo, and another than that of the step.
+    /// The same in every attempt of this undo, and another than that of the step: of the same letters, 102 at most.
     pub fn key(&self) -> &str {
         self.key.of(&self.attempt, "undo")
     }

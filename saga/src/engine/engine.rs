@@ -14,7 +14,7 @@ use super::{
 use crate::{
     Data, Payload, Saga, SagaId,
     journal::{Journal, JournalError},
-    text::cut,
+    text::{cut, is_key},
 };
 use mainstay_core::{Reason, Refused};
 use serde::Serialize;
@@ -156,7 +156,7 @@ impl<A: Send + Sync + 'static> Engine<A> {
 
     /// Gives a step what it waits for; it may come before the step waits.
     ///
-    /// A step takes one signal, the first. `signal_id` tells a repeated delivery of it,
+    /// A step takes one signal, the first. `signal_id`, of 1 to 256 bytes, tells a repeated delivery of it,
     /// [`AlreadyReceived`](SignalAck::AlreadyReceived), from another signal that comes too late to count,
     /// [`OtherReceived`](SignalAck::OtherReceived).
     ///
@@ -174,6 +174,9 @@ impl<A: Send + Sync + 'static> Engine<A> {
         signal_id: &str,
         payload: &T,
     ) -> Result<SignalAck, AskError> {
+        if !is_key(signal_id) {
+            return Err(AskError::InvalidSignalId);
+        }
         let payload = Payload::encode(payload).map_err(AskError::Unwritable)?;
         let (step, id_of_signal) = (step.into(), signal_id.into());
         self.ask(id, |reply| Ask::Signal { step, id: id_of_signal, payload, reply }).await
@@ -227,7 +230,7 @@ impl<A: Send + Sync + 'static> Engine<A> {
         let known = known.filter(|known| known.definition.graph.fingerprint() == graph.fingerprint());
         let not_registered = || StartError::NotRegistered { saga: graph.name().into(), version: graph.version() };
         let known = Arc::clone(known.ok_or_else(not_registered)?);
-        if key.is_empty() || key.len() > 256 {
+        if !is_key(key) {
             return Err(StartError::InvalidKey);
         }
         let input = Payload::encode(input).map_err(StartError::Unwritable)?;

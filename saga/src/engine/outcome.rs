@@ -122,6 +122,8 @@ pub enum AskError {
         /// The version of the definition.
         version: u32,
     },
+    /// The id of the signal is empty, or longer than 256 bytes.
+    InvalidSignalId,
     /// What was sent has no JSON.
     Unwritable(serde_json::Error),
     /// What was sent is not of the type that the step waits for.
@@ -242,6 +244,7 @@ impl Display for AskError {
             Self::Ended => f.write_str("the saga has ended"),
             Self::Illegal(why) => write!(f, "this cannot be done with the saga as it is: {why}"),
             Self::NotRegistered { saga, version } => write!(f, "version {version} of `{saga}` is not registered"),
+            Self::InvalidSignalId => f.write_str("the id of a signal has 1 to 256 bytes"),
             Self::Unwritable(_) => f.write_str("the payload of the signal has no JSON"),
             Self::Unreadable(_) => f.write_str("the step waits for a signal of another type"),
             Self::Corrupt(why) => write!(f, "the records of the saga cannot be read: {why}"),
@@ -259,6 +262,7 @@ impl error::Error for AskError {
             Self::NotFound
             | Self::Ended
             | Self::Illegal(_)
+            | Self::InvalidSignalId
             | Self::Stopped
             | Self::NotRegistered { .. }
             | Self::Corrupt(_) => None,

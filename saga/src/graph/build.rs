@@ -72,21 +72,15 @@ impl Display for BuildError {
             Self::RepeatedStep { step } => write!(f, "two steps have the name {step:?}"),
             Self::NotBefore { step } => write!(f, "the step {step:?} waits for one that does not come before it"),
             Self::Misplaced { step } => write!(f, "the step {step:?} is on the wrong side of the pivot for its kind"),
-            Self::Setting { step, .. } => write!(f, "a setting of the step {step:?} is out of its range"),
-            Self::Saga(_) => f.write_str("a setting of the saga is out of its range"),
+            Self::Setting { step, error } => write!(f, "in the step {step:?}, {error}"),
+            Self::Saga(error) => write!(f, "in the saga, {error}"),
             Self::TooManySteps => write!(f, "the saga has more than {MAX_STEPS} steps"),
         }
     }
 }
 
-impl std::error::Error for BuildError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Setting { error, .. } | Self::Saga(error) => Some(error),
-            _ => None,
-        }
-    }
-}
+/// Without a source: the text has all of it.
+impl std::error::Error for BuildError {}
 
 /// Whether a saga or a step may have this name: it goes into idempotency keys, labels and diagrams.
 fn is_name(name: &str) -> bool {

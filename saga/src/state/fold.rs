@@ -90,7 +90,12 @@ impl State {
     fn dispatch(&mut self, graph: &Graph, record: &Record) -> Result<(), Why> {
         let find = |step| find(graph, step);
         match record {
-            Record::Created { .. } => self.create(graph, record),
+            Record::Created { saga, version, fingerprint, input, deadline, .. } => {
+                ensure(*saga == graph.name && *version == graph.version, "the saga is one of another definition")?;
+                ensure(*fingerprint == graph.fingerprint, "the definition has another graph")?;
+                self.create(input, *deadline);
+                Ok(())
+            }
             Record::StepStarted { step, attempt } => self.step_started(graph, find(step)?, *attempt),
             Record::StepSucceeded { step, output } => self.step_succeeded(graph, find(step)?, output),
             Record::StepFailed { step, outcome, error, retry_at } => {
@@ -117,13 +122,9 @@ impl State {
         }
     }
 
-    fn create(&mut self, graph: &Graph, record: &Record) -> Result<(), Why> {
-        let Record::Created { saga, version, fingerprint, input, deadline, .. } = record else { return Ok(()) };
-        ensure(*saga == graph.name && *version == graph.version, "the saga is one of another definition")?;
-        ensure(*fingerprint == graph.fingerprint, "the definition has another graph")?;
+    fn create(&mut self, input: &Payload, deadline: Option<Timestamp>) {
         self.outputs[0] = Some(input.clone());
-        self.deadline = *deadline;
-        Ok(())
+        self.deadline = deadline;
     }
 
     fn step_started(&mut self, graph: &Graph, position: usize, attempt: u32) -> Result<(), Why> {
