@@ -12,6 +12,7 @@ fn configuration_is_read_from_a_file() {
         max_in_memory = 50
         poll_interval = "250ms"
         idle_after = "1m"
+        seed = 42
         "#,
     )
     .unwrap();
@@ -19,7 +20,8 @@ fn configuration_is_read_from_a_file() {
         .name("orders")
         .max_in_memory(50)
         .poll_interval(Duration::from_millis(250))
-        .idle_after(Duration::from_secs(60));
+        .idle_after(Duration::from_secs(60))
+        .seed(42);
     assert_eq!(config, expected);
     assert_eq!(toml::from_str::<Config>(&toml::to_string(&config).unwrap()).unwrap(), config);
     assert_eq!(toml::from_str::<Config>("").unwrap(), Config::default());

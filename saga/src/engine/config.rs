@@ -13,6 +13,7 @@ use std::time::Duration;
 /// | [`max_in_memory`](Self::max_in_memory) | 10,000 | 1 to 1,000,000 |
 /// | [`poll_interval`](Self::poll_interval) | 1 s | 10 ms to 1 h |
 /// | [`idle_after`](Self::idle_after) | 5 s | 0 to 1 h |
+/// | [`seed`](Self::seed) | random | |
 ///
 /// # Examples
 ///
@@ -42,6 +43,12 @@ pub struct Config {
     /// After how long a saga that only waits leaves memory.
     #[cfg_attr(feature = "serde", serde(with = "mainstay_core::config::duration"))]
     pub idle_after: Duration,
+    /// The seed of the jitter of waits, between attempts and while the journal fails; `None` takes a random one.
+    ///
+    /// With the same seed, the same failures in the same order are followed by the same waits. Give each process another one, or they
+    /// all come back together. What has to differ between processes is random whatever the seed: the ids of sagas, what tells a
+    /// repeated append from another, and the name under which a file is made.
+    pub seed: Option<u64>,
 }
 
 /// A name by another name: of a field of type `&'static str` serde would believe that it borrows from the file.
@@ -54,6 +61,7 @@ impl Default for Config {
             max_in_memory: 10_000,
             poll_interval: Duration::from_secs(1),
             idle_after: Duration::from_secs(5),
+            seed: None,
         }
     }
 }
@@ -80,6 +88,12 @@ impl Config {
     /// Sets [`idle_after`](Self#structfield.idle_after).
     pub const fn idle_after(mut self, time: Duration) -> Self {
         self.idle_after = time;
+        self
+    }
+
+    /// Sets [`seed`](Self#structfield.seed).
+    pub const fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
         self
     }
 

@@ -28,9 +28,10 @@ impl<A: Send + Sync + 'static> Run<A> {
         let mut ended = std::mem::take(&mut self.ended);
         for Ended { step, ending } in ended.drain(..) {
             let (graph, state) = (self.graph(), &self.state);
+            let draw = || self.shared.draws.next();
             let record = match ending {
-                Ending::Do(result) => state.settle(graph, step, result, now, rand::random()),
-                Ending::Undo(result) => state.settle_undo(graph, step, result, now, rand::random()),
+                Ending::Do(result) => state.settle_with(graph, step, result, now, draw),
+                Ending::Undo(result) => state.settle_undo_with(graph, step, result, now, draw),
                 Ending::Unreadable { undo, error } => self.unreadable(step, undo, cut(error), now),
             };
             self.record(record)?;

@@ -6,6 +6,7 @@ mod builder;
 mod clock;
 mod config;
 mod dispatch;
+mod draws;
 #[expect(clippy::module_inception, reason = "the engine itself, among its parts")]
 mod engine;
 mod handle;

@@ -1,7 +1,8 @@
 //! What all parts of an engine share.
 
 use super::{
-    clock::Clock, config::Config, observe::Observers, outcome::AskError, registry::Registry, seat::Seat, trace,
+    clock::Clock, config::Config, draws::Draws, observe::Observers, outcome::AskError, registry::Registry, seat::Seat,
+    trace,
 };
 use crate::{
     Graph,
@@ -28,6 +29,7 @@ pub(crate) struct Base {
     pub(crate) journal: Arc<dyn Journal>,
     pub(crate) clock: Clock,
     pub(crate) config: Config,
+    pub(crate) draws: Draws,
     pub(crate) registry: Registry,
     /// Room for sagas in memory.
     pub(crate) room: Arc<Semaphore>,
@@ -105,6 +107,7 @@ impl Base {
             journal,
             clock: Clock::new(),
             config,
+            draws: Draws::new(config.seed),
             registry: Registry::default(),
             room: Arc::new(Semaphore::new(config.max_in_memory)),
             graphs,
@@ -197,7 +200,7 @@ impl Base {
                 Err(error) if is_open(&error) => error,
                 Err(error) => return Err(Failed::Journal(error)),
             };
-            let pause = PAUSES.delay(failures, Duration::ZERO, rand::random());
+            let pause = PAUSES.delay(failures, Duration::ZERO, self.draws.next());
             trace::journal_failed(self.config.name, seat.id, &error, pause);
             // Boxed: it is rare, and every append would have room for it.
             self.unless_killed(seat, Box::pin(tokio::time::sleep(pause)), &mut meanwhile).await?;

@@ -25,6 +25,18 @@ impl State {
         now: Timestamp,
         draw: u64,
     ) -> Record {
+        self.settle_with(graph, position, end, now, || draw)
+    }
+
+    /// The same, drawn when there is something to wait for.
+    pub(crate) fn settle_with(
+        &self,
+        graph: &Graph,
+        position: usize,
+        end: Result<Payload, StepError>,
+        now: Timestamp,
+        draw: impl FnOnce() -> u64,
+    ) -> Record {
         let node = &graph.nodes[position];
         let step = node.name.clone();
         let error = match end {
@@ -35,7 +47,7 @@ impl State {
         let ends = error.outcome().is_final()
             || self.cause.is_some()
             || (!node.committed && node.retry.is_spent(failures.saturating_add(1)));
-        let retry_at = (!ends).then(|| next_attempt(&node.retry, failures, error.retry_after(), now, draw));
+        let retry_at = (!ends).then(|| next_attempt(&node.retry, failures, error.retry_after(), now, draw()));
         Record::StepFailed { step, outcome: error.outcome(), error: error.text().clone(), retry_at }
     }
 
@@ -52,12 +64,24 @@ impl State {
         now: Timestamp,
         draw: u64,
     ) -> Record {
+        self.settle_undo_with(graph, position, end, now, || draw)
+    }
+
+    /// The same, drawn when there is something to wait for.
+    pub(crate) fn settle_undo_with(
+        &self,
+        graph: &Graph,
+        position: usize,
+        end: Result<(), UndoError>,
+        now: Timestamp,
+        draw: impl FnOnce() -> u64,
+    ) -> Record {
         let node = &graph.nodes[position];
         let step = node.name.clone();
         let Err(error) = end else { return Record::UndoSucceeded { step } };
         let failures = self.steps[position].undo.failures;
         let ends = error.is_final() || node.undo_retry.is_spent(failures.saturating_add(1));
-        let retry_at = (!ends).then(|| next_attempt(&node.undo_retry, failures, error.retry_after(), now, draw));
+        let retry_at = (!ends).then(|| next_attempt(&node.undo_retry, failures, error.retry_after(), now, draw()));
         Record::UndoFailed { step, error: error.text().clone(), retry_at }
     }
 }
