@@ -123,11 +123,13 @@ fn what_happens_is_counted_by_saga_and_outcome() {
         let value = match value {
             DebugValue::Counter(value) => value.to_string(),
             DebugValue::Gauge(value) => value.to_string(),
-            DebugValue::Histogram(values) => format!("{} times", values.len()),
+            DebugValue::Histogram(values) => values.len().to_string(),
         };
         counted.insert(format!("{} {}", key.key().name(), labels.join(" ")), value);
     }
     let expected = [
+        ("mainstay_saga_append_seconds saga chain", "14"),
+        ("mainstay_saga_append_seconds saga order", "6"),
         ("mainstay_saga_claimed_total saga chain", "1"),
         ("mainstay_saga_ended_total saga chain compensated", "1"),
         ("mainstay_saga_ended_total saga order completed", "1"),
@@ -150,7 +152,12 @@ fn what_happens_is_counted_by_saga_and_outcome() {
         ("mainstay_saga_step_attempts_total saga order mail do succeeded", "1"),
         ("mainstay_saga_step_attempts_total saga order reserve do succeeded", "1"),
     ];
-    let expected: BTreeMap<_, _> = expected.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect();
+    let mut expected: BTreeMap<_, _> =
+        expected.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect();
+    // Each attempt is counted and timed, with the same labels.
+    let timed = |(key, value): (&String, &String)| (key.replace("attempts_total", "seconds"), value.clone());
+    let timed: Vec<_> = expected.iter().filter(|(key, _)| key.contains("attempts_total")).map(timed).collect();
+    expected.extend(timed);
     assert_eq!(counted, expected);
 }
 

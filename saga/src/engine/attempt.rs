@@ -1,6 +1,9 @@
 //! One attempt of a step, or of an undo.
 
-use super::trace::Span;
+use super::{
+    observe::{Stopwatch, Took},
+    trace::Span,
+};
 use crate::{Payload, StepError, UndoError};
 use futures_util::future::BoxFuture;
 use std::{
@@ -35,6 +38,7 @@ pub(crate) enum Ending {
 pub(crate) struct Ended {
     pub(crate) step: usize,
     pub(crate) ending: Ending,
+    pub(crate) took: Took,
 }
 
 /// An attempt under way: bounded in time, and whatever it does, it ends with an answer.
@@ -47,18 +51,26 @@ pub(crate) struct Attempt {
     /// Made when it has to be waited for.
     alarm: Option<Pin<Box<Sleep>>>,
     span: Span,
+    stopwatch: Stopwatch,
 }
 
 impl Attempt {
-    pub(crate) const fn new(step: usize, work: Work, limit: Option<Duration>, span: Span) -> Self {
+    pub(crate) const fn new(
+        step: usize,
+        work: Work,
+        limit: Option<Duration>,
+        span: Span,
+        stopwatch: Stopwatch,
+    ) -> Self {
         let undo = matches!(work, Work::Undo(_));
-        Self { step, undo, work: Some(work), limit, alarm: None, span }
+        Self { step, undo, work: Some(work), limit, alarm: None, span, stopwatch }
     }
 
     fn end(&mut self, ending: Ending) -> Poll<Ended> {
+        let took = self.stopwatch.read();
         drop_quietly(self.work.take());
         self.alarm = None;
-        Poll::Ready(Ended { step: self.step, ending })
+        Poll::Ready(Ended { step: self.step, ending, took })
     }
 
     fn is_late(&mut self, cx: &mut Context<'_>) -> bool {

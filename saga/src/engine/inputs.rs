@@ -26,14 +26,20 @@ impl<A: Send + Sync + 'static> Run<A> {
     /// Folds the attempts that have ended.
     pub(super) fn take_ended(&mut self, now: Timestamp) -> Result<(), IllegalRecord> {
         let mut ended = std::mem::take(&mut self.ended);
-        for Ended { step, ending } in ended.drain(..) {
+        for Ended { step, ending, took } in ended.drain(..) {
             let (graph, state) = (self.graph(), &self.state);
             let draw = || self.shared.draws.next();
             let record = match ending {
                 Ending::Do(result) => state.settle_with(graph, step, result, now, draw),
                 Ending::Undo(result) => state.settle_undo_with(graph, step, result, now, draw),
-                Ending::Unreadable { undo, error } => self.unreadable(step, undo, cut(error), now),
+                Ending::Unreadable { undo, error } => {
+                    // It did not begin, so there is no time that it took.
+                    let record = self.unreadable(step, undo, cut(error), now);
+                    self.record(record)?;
+                    continue;
+                }
             };
+            self.timings.add(step, &record, took);
             self.record(record)?;
         }
         self.ended = ended;

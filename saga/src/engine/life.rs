@@ -3,6 +3,7 @@
 use super::{
     ask::{Ask, tell},
     attempt::told,
+    observe::Stopwatch,
     outcome::{AskError, Outcome},
     read::fold,
     registry::Next,
@@ -130,10 +131,13 @@ impl<A: Send + Sync + 'static> Task<A> {
         let key = Arc::clone(&new.key);
         let mut run = self.begin(new, at).map_err(not_started)?;
         let wish = NewSaga { id: self.seat.id, saga: Arc::clone(&graph.name), version: graph.version, key, at };
+        let stopwatch = Stopwatch::start();
         match self.keep(run.pending(), run.state.phase(), &wish).await {
             Ok(Created::New(grant)) => {
+                let took = stopwatch.read();
                 run.grant = grant;
                 self.seat.set(Stage::Running);
+                run.known.observers.appended(&took);
                 run.committed().await;
                 Ok(run)
             }
@@ -311,7 +315,7 @@ impl<A: Send + Sync + 'static> Task<A> {
                 }
             };
             let record = Record::Abandoned(by.clone());
-            match self.add(grant, &record, Phase::Abandoned).await {
+            match self.add(known, grant, &record, Phase::Abandoned).await {
                 Ok(_) => {
                     known.observers.recorded(grant.id, &[record]);
                     tell(reply, Ok(()));
@@ -326,10 +330,12 @@ impl<A: Send + Sync + 'static> Task<A> {
     }
 
     /// Adds a record to those of a saga whose state is not known.
-    async fn add(&self, grant: Grant, record: &Record, phase: Phase) -> Result<Grant, Failed> {
-        let (nonce, at) = (rand::random(), self.shared.clock.now());
+    async fn add(&self, known: &Known<A>, grant: Grant, record: &Record, phase: Phase) -> Result<Grant, Failed> {
+        let (nonce, at, stopwatch) = (rand::random(), self.shared.clock.now(), Stopwatch::start());
         let batch = || batch(std::slice::from_ref(record), nonce, phase, at);
-        self.shared.persist(&self.seat, |journal| journal.append(grant, batch()), |_| {}).await
+        let grant = self.shared.persist(&self.seat, |journal| journal.append(grant, batch()), |_| {}).await?;
+        known.observers.appended(&stopwatch.read());
+        Ok(grant)
     }
 
     /// Parks the saga whatever its records are.
@@ -343,7 +349,7 @@ impl<A: Send + Sync + 'static> Task<A> {
 
     /// Parks a saga whose state is not known.
     async fn park(&self, known: &Known<A>, grant: Grant, reason: ParkReason) -> Stage {
-        match self.add(grant, &Record::Parked { reason: reason.clone() }, Phase::Parked).await {
+        match self.add(known, grant, &Record::Parked { reason: reason.clone() }, Phase::Parked).await {
             Ok(grant) => {
                 known.observers.parked(grant.id, &reason);
                 self.leave(grant, None).await;

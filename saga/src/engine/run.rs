@@ -3,7 +3,7 @@
 use super::{
     ask::Answer,
     attempt::{Attempt, Ended, Ending, Work, caught, unknown},
-    observe::InMemory,
+    observe::{InMemory, Stopwatch, Timings},
     outcome::{AskError, Outcome},
     seat::Seat,
     shared::{Failed, Known, Shared},
@@ -40,6 +40,8 @@ pub(crate) struct Run<A> {
     pub(super) attempts: FuturesUnordered<Attempt>,
     /// What has ended and is not yet folded.
     pub(super) ended: Vec<Ended>,
+    /// How long those took that are folded and not yet durable.
+    pub(super) timings: Timings,
     /// What the saga is parked for once nothing is under way.
     pub(super) park: Option<ParkReason>,
     _in_memory: InMemory,
@@ -119,6 +121,7 @@ impl<A: Send + Sync + 'static> Run<A> {
             answers: Vec::new(),
             attempts: FuturesUnordered::new(),
             ended: Vec::with_capacity(1),
+            timings: Timings::new(),
             park: None,
             _in_memory: in_memory,
         })
@@ -221,18 +224,20 @@ impl<A: Send + Sync + 'static> Run<A> {
     }
 
     async fn append(&mut self, at: Timestamp) -> Result<(), Failed> {
-        let nonce = rand::random();
+        let (nonce, stopwatch) = (rand::random(), Stopwatch::start());
         let (grant, phase) = (self.grant, self.state.phase());
         let Self { shared, seat, pending, attempts, ended, .. } = self;
         let meanwhile = |cx: &mut Context<'_>| collect(attempts, ended, cx);
         self.grant =
             shared.persist(seat, |journal| journal.append(grant, batch(pending, nonce, phase, at)), meanwhile).await?;
+        self.known.observers.appended(&stopwatch.read());
         Ok(())
     }
 
     /// What is pending is durable: what it starts may start.
     pub(crate) async fn committed(&mut self) {
         self.known.observers.recorded(self.grant.id, &self.pending);
+        self.known.observers.timed(&mut self.timings);
         self.pending.clear();
         self.answer();
         poll_fn(|cx| {
@@ -287,18 +292,19 @@ impl<A: Send + Sync + 'static> Run<A> {
     }
 
     fn attempt(&self, start: &Start) -> Result<Attempt, Ended> {
-        let step = start.step;
+        let (step, stopwatch) = (start.step, Stopwatch::start());
         let made = caught(|| self.work(start));
         let ending = match made {
             Ok(Ok(work)) => {
                 let node = &self.graph().nodes()[step];
                 let limit = if start.undo { node.undo_timeout } else { node.attempt_timeout };
-                return Ok(Attempt::new(step, work, limit, trace::step(node.name(), start.attempt, start.undo)));
+                let span = trace::step(node.name(), start.attempt, start.undo);
+                return Ok(Attempt::new(step, work, limit, span, stopwatch));
             }
             Ok(Err(unreadable)) => Ending::Unreadable { undo: start.undo, error: unreadable.to_string() },
             Err(panic) => unknown(start.undo, &panic),
         };
-        Err(Ended { step, ending })
+        Err(Ended { step, ending, took: stopwatch.read() })
     }
 }
 

@@ -19,6 +19,7 @@ pub(crate) struct Odd {
     pub(crate) inner: Memory,
     pub(crate) appends_panic: bool,
     pub(crate) appends_give: Option<fn() -> JournalError>,
+    pub(crate) appends_take: Duration,
     /// A saga is given back at once, and the answer comes later.
     pub(crate) release_takes: Duration,
     /// The times for which sagas were given back.
@@ -35,7 +36,10 @@ impl Journal for Odd {
         if let Some(error) = self.appends_give {
             return Box::pin(async move { Err(error()) });
         }
-        self.inner.append(grant, batch)
+        Box::pin(async move {
+            sleep(self.appends_take).await;
+            self.inner.append(grant, batch).await
+        })
     }
 
     fn load(&self, id: SagaId) -> JournalFuture<'_, Vec<Stored>> {

@@ -1,8 +1,12 @@
-//! Counters and a gauge through the `metrics` facade.
+//! Counters, gauges and histograms through the `metrics` facade.
 
 use crate::{FailedAs, Graph, ParkReason, Record};
-use metrics::{Counter, Gauge, counter, gauge};
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use metrics::{Counter, Gauge, Histogram, Label, counter, gauge, histogram};
+use std::{
+    sync::{Arc, OnceLock, PoisonError, RwLock},
+    time::Duration,
+};
+use tokio::time::Instant;
 
 /// What is counted of one definition.
 pub(crate) struct Metrics(RwLock<Arc<Counters>>);
@@ -16,6 +20,43 @@ impl Drop for InMemory {
     }
 }
 
+/// Measures by tokio's clock, which tests can pause.
+pub(crate) struct Stopwatch(Instant);
+
+impl Stopwatch {
+    pub(crate) fn start() -> Self {
+        Self(Instant::now())
+    }
+
+    pub(crate) fn read(&self) -> Took {
+        Took(self.0.elapsed())
+    }
+}
+
+/// How long something took.
+#[derive(Debug)]
+pub(crate) struct Took(Duration);
+
+/// How long attempts took whose ends are not yet durable.
+pub(crate) struct Timings(Vec<Timing>);
+
+struct Timing {
+    step: usize,
+    outcome: usize,
+    took: Took,
+}
+
+impl Timings {
+    pub(crate) const fn new() -> Self {
+        Self(Vec::new())
+    }
+
+    /// Adds an attempt of a step that ended with this record.
+    pub(crate) fn add(&mut self, step: usize, record: &Record, took: Took) {
+        self.0.extend(outcome(record).map(|(_, outcome)| Timing { step, outcome, took }));
+    }
+}
+
 /// The counters of one definition. Each is made when it first counts: that finds a recorder which was installed after the engine
 /// was made.
 struct Counters {
@@ -25,6 +66,7 @@ struct Counters {
     started: OnceLock<Counter>,
     claimed: OnceLock<Counter>,
     fenced: OnceLock<Counter>,
+    append_seconds: OnceLock<Histogram>,
     ended: [OnceLock<Counter>; ENDS.len()],
     parked: [OnceLock<Counter>; REASONS.len()],
     steps: Vec<Step>,
@@ -34,6 +76,7 @@ struct Counters {
 struct Step {
     name: Arc<str>,
     attempts: [OnceLock<Counter>; OUTCOMES.len()],
+    seconds: [OnceLock<Histogram>; OUTCOMES.len()],
 }
 
 const ENDS: [&str; 3] = ["completed", "compensated", "abandoned"];
@@ -66,6 +109,18 @@ impl Metrics {
 
     pub(crate) fn recorded(&self, record: &Record) {
         self.counters().recorded(record);
+    }
+
+    pub(crate) fn timed(&self, timings: &mut Timings) {
+        if timings.0.is_empty() {
+            return;
+        }
+        let counters = self.counters();
+        timings.0.drain(..).for_each(|timing| counters.timed(&timing));
+    }
+
+    pub(crate) fn appended(&self, took: &Took) {
+        self.counters().appended(took);
     }
 
     pub(crate) fn entered(&self) -> InMemory {
@@ -102,7 +157,11 @@ impl Metrics {
 
 impl Counters {
     fn new(engine: &'static str, graph: &Graph) -> Self {
-        let step = |name: &Arc<str>| Step { name: Arc::clone(name), attempts: Default::default() };
+        let step = |name: &Arc<str>| Step {
+            name: Arc::clone(name),
+            attempts: Default::default(),
+            seconds: Default::default(),
+        };
         Self {
             engine,
             saga: Arc::clone(&graph.name),
@@ -110,6 +169,7 @@ impl Counters {
             started: OnceLock::new(),
             claimed: OnceLock::new(),
             fenced: OnceLock::new(),
+            append_seconds: OnceLock::new(),
             ended: Default::default(),
             parked: Default::default(),
             steps: graph.nodes().iter().map(|node| step(&node.name)).collect(),
@@ -123,11 +183,11 @@ impl Counters {
             Record::Compensated => self.ended(1),
             Record::Abandoned(_) => self.ended(2),
             Record::Parked { reason } => self.parked(position(reason)),
-            Record::StepSucceeded { step, .. } => self.attempt(step, 0),
-            Record::StepFailed { step, outcome, .. } => self.attempt(step, failure(*outcome)),
-            Record::UndoSucceeded { step } => self.attempt(step, 4),
-            Record::UndoFailed { step, .. } => self.attempt(step, 5),
-            _ => {}
+            _ => {
+                if let Some((step, outcome)) = outcome(record) {
+                    self.attempt(step, outcome);
+                }
+            }
         }
     }
 
@@ -148,18 +208,42 @@ impl Counters {
 
     fn attempt(&self, step: &Arc<str>, outcome: usize) {
         let Some(step) = self.steps.iter().find(|known| known.name == *step) else { return };
-        let (phase, result) = OUTCOMES[outcome];
-        let made = || {
-            counter!(
-                "mainstay_saga_step_attempts_total",
-                "engine" => self.engine,
-                "saga" => Arc::clone(&self.saga),
-                "step" => Arc::clone(&step.name),
-                "phase" => phase,
-                "outcome" => result,
-            )
-        };
+        let made = || counter!("mainstay_saga_step_attempts_total", self.labels(step, outcome));
         step.attempts[outcome].get_or_init(made).increment(1);
+    }
+
+    fn timed(&self, timing: &Timing) {
+        let (step, outcome) = (&self.steps[timing.step], timing.outcome);
+        let made = || histogram!("mainstay_saga_step_seconds", self.labels(step, outcome));
+        step.seconds[outcome].get_or_init(made).record(timing.took.0);
+    }
+
+    fn labels(&self, step: &Step, outcome: usize) -> Vec<Label> {
+        let (phase, result) = OUTCOMES[outcome];
+        vec![
+            Label::new("engine", self.engine),
+            Label::new("saga", Arc::clone(&self.saga)),
+            Label::new("step", Arc::clone(&step.name)),
+            Label::new("phase", phase),
+            Label::new("outcome", result),
+        ]
+    }
+
+    fn appended(&self, took: &Took) {
+        let made =
+            || histogram!("mainstay_saga_append_seconds", "engine" => self.engine, "saga" => Arc::clone(&self.saga));
+        self.append_seconds.get_or_init(made).record(took.0);
+    }
+}
+
+/// The step that a record ends an attempt of, and the place of how among [`OUTCOMES`].
+const fn outcome(record: &Record) -> Option<(&Arc<str>, usize)> {
+    match record {
+        Record::StepSucceeded { step, .. } => Some((step, 0)),
+        Record::StepFailed { step, outcome, .. } => Some((step, failure(*outcome))),
+        Record::UndoSucceeded { step } => Some((step, 4)),
+        Record::UndoFailed { step, .. } => Some((step, 5)),
+        _ => None,
     }
 }
 

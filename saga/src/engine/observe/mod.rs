@@ -6,7 +6,7 @@ mod metrics;
 #[path = "metrics_off.rs"]
 mod metrics;
 
-pub(crate) use metrics::InMemory;
+pub(crate) use metrics::{InMemory, Stopwatch, Timings, Took};
 
 use super::trace;
 use crate::{Graph, ParkReason, Record, SagaId};
@@ -36,6 +36,16 @@ impl Observers {
     /// Tells of a saga that was parked without its state.
     pub(crate) fn parked(&self, id: SagaId, reason: &ParkReason) {
         self.recorded(id, &[Record::Parked { reason: reason.clone() }]);
+    }
+
+    /// Tells how long attempts took whose ends are durable.
+    pub(crate) fn timed(&self, timings: &mut Timings) {
+        self.metrics.timed(timings);
+    }
+
+    /// Tells how long the journal took to keep records.
+    pub(crate) fn appended(&self, took: &Took) {
+        self.metrics.appended(took);
     }
 
     /// Tells of a saga that is in memory, until what is given is dropped.
