@@ -17,8 +17,8 @@ mod timestamp;
 
 pub use self::{
     define::{
-        Committed, Conditional, Draft, Effect, Inputs, Out, Participant, Saga, Step, StepCx, StepError, UndoCx,
-        UndoError, When,
+        Committed, Conditional, Draft, Effect, ErrorText, Inputs, Out, Participant, Saga, Step, StepCx, StepError,
+        UndoCx, UndoError, When,
     },
     engine::{
         AskError, CancelAck, Config, Engine, EngineBuilder, EngineError, Handle, Inspection, Operator, Outcome,

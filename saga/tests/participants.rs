@@ -1,9 +1,16 @@
 //! What a step is told by a tower service.
 
 use futures_util::FutureExt;
-use mainstay_core::{AnyError, BoxError, Class, Error, Failure, Reason, Refused, TimedOut, Verdict, classify_fn};
-use mainstay_saga::{FailedAs, Participant, StepError, UndoError};
+use mainstay_circuit_breaker::{CircuitBreakerLayer, Config, Window};
+use mainstay_core::{
+    AnyError, BoxError, Class, Error, Failure, Reason, Refusable, Refused, TimedOut, Verdict, classify_fn,
+};
+use mainstay_saga::{
+    Cause, Draft, Effect, Engine, ErrorText, FailedAs, Out, Outcome, ParkReason, Participant, Saga, Step, StepCx,
+    StepError, UndoError, WaitError, journal::Memory,
+};
 use std::{
+    error, fmt,
     future::{Ready, ready},
     io,
     pin::pin,
@@ -11,7 +18,10 @@ use std::{
     time::Duration,
 };
 use tokio_test::{assert_pending, assert_ready, task};
-use tower::{Service, service_fn};
+use tower::{
+    Service, ServiceBuilder, service_fn,
+    util::{BoxCloneService, BoxCloneSyncService},
+};
 
 const WAIT: Duration = Duration::from_secs(7);
 
@@ -25,24 +35,121 @@ fn told<T>(result: Result<T, StepError>) -> (FailedAs, Option<Duration>) {
     (error.outcome(), error.retry_after())
 }
 
-/// What a step is told if the call ends like this.
-fn after<E>(answer: fn() -> E) -> (FailedAs, Option<Duration>)
-where
-    E: mainstay_core::Refusable + Into<BoxError>,
-{
-    let service = service_fn(move |(): ()| ready(Err::<(), _>(answer())));
-    told(Participant::new(service).call(()).now_or_never().unwrap())
+/// What a step is told if the call ends like this, with and without the word that there is a boundary, and by itself.
+fn after<E: Refusable + ErrorText<M> + 'static, M>(answer: fn() -> E) -> [(FailedAs, Option<Duration>); 3] {
+    let participant = Participant::new(service_fn(move |(): ()| ready(Err::<(), _>(answer()))));
+    [
+        told(participant.call(()).now_or_never().unwrap()),
+        told(participant.above_boundary().call(()).now_or_never().unwrap()),
+        told(Err::<(), _>(StepError::of(answer()))),
+    ]
+}
+
+/// An error with a source.
+#[derive(Debug)]
+struct Lost(io::Error);
+
+impl fmt::Display for Lost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the connection is lost")
+    }
+}
+
+impl error::Error for Lost {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        Some(&self.0)
+    }
+}
+
+fn lost() -> Lost {
+    Lost(io::Error::other("reset"))
+}
+
+/// An error of one's own.
+#[derive(Debug)]
+enum Own {
+    Refused(Refused),
+    TimedOut(TimedOut),
+    Lost(Lost),
+}
+
+impl From<Refused> for Own {
+    fn from(refused: Refused) -> Self {
+        Self::Refused(refused)
+    }
+}
+
+impl From<TimedOut> for Own {
+    fn from(timed_out: TimedOut) -> Self {
+        Self::TimedOut(timed_out)
+    }
+}
+
+impl Refusable for Own {
+    fn verdict(&self) -> Verdict<'_> {
+        match self {
+            Self::Refused(refused) => Verdict::Refused(refused),
+            Self::TimedOut(timed_out) => Verdict::TimedOut(timed_out),
+            Self::Lost(_) => Verdict::Other,
+        }
+    }
+}
+
+impl fmt::Display for Own {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("no payment")
+    }
+}
+
+impl error::Error for Own {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        match self {
+            Self::Refused(refused) => Some(refused),
+            Self::TimedOut(timed_out) => Some(timed_out),
+            Self::Lost(lost) => Some(lost),
+        }
+    }
 }
 
 #[test]
 fn the_end_of_a_call_is_told_by_its_verdict() {
-    type E = Error<io::Error>;
-    assert_eq!(after::<E>(|| Error::Refused(refusal())), (FailedAs::NotExecuted, Some(WAIT)));
-    assert_eq!(after::<E>(|| Refused::new(Reason::BulkheadFull, "test").into()), (FailedAs::NotExecuted, None));
-    assert_eq!(after::<E>(|| TimedOut::new("test", WAIT).into()), (FailedAs::Unknown, None));
-    assert_eq!(after::<E>(|| Error::Inner(io::Error::other("reset"))), (FailedAs::Unknown, None));
+    fn by_verdict<E: Refusable + ErrorText<M> + 'static, M>(failed: fn() -> E) {
+        assert_eq!(after::<E, M>(|| refusal().into()), [(FailedAs::NotExecuted, Some(WAIT)); 3]);
+        assert_eq!(
+            after::<E, M>(|| Refused::new(Reason::BulkheadFull, "test").into()),
+            [(FailedAs::NotExecuted, None); 3]
+        );
+        assert_eq!(after::<E, M>(|| TimedOut::new("test", WAIT).into()), [(FailedAs::Unknown, None); 3]);
+        assert_eq!(after::<E, M>(failed), [(FailedAs::Unknown, None); 3]);
+    }
+    by_verdict(|| Error::Inner(lost()));
+    by_verdict(|| Error::<BoxError>::Inner(lost().into()));
+    by_verdict(|| Own::Lost(lost()));
     // The service worked, and was then refused something itself.
-    assert_eq!(after::<Error<Refused>>(|| Error::Inner(refusal())), (FailedAs::Unknown, None));
+    by_verdict(|| Error::Inner(refusal()));
+    by_verdict(|| Error::<BoxError>::Inner(refusal().into()));
+}
+
+#[test]
+fn all_that_an_error_says_is_kept() {
+    fn kept<E: Refusable + ErrorText<M> + 'static, M>(answer: fn() -> E) -> String {
+        let participant = Participant::new(service_fn(move |(): ()| ready(Err::<(), _>(answer()))));
+        let error = participant.call(()).now_or_never().unwrap().unwrap_err().to_string();
+        assert_eq!(StepError::of(answer()).to_string(), error);
+        assert_eq!(*answer().into_text(), *error);
+        error
+    }
+    let whole = "the service failed: the connection is lost: reset";
+    assert_eq!(kept(|| Error::Inner(lost())), whole);
+    assert_eq!(kept(|| Error::<BoxError>::Inner(lost().into())), whole);
+    assert_eq!(kept(|| BoxError::from(lost())), "the connection is lost: reset");
+    assert_eq!(kept(|| Own::Lost(lost())), "no payment: the connection is lost: reset");
+
+    let refused = "refused by `test`: the circuit is open";
+    assert_eq!(kept(|| Error::<Lost>::Refused(refusal())), refused);
+    assert_eq!(kept(|| Error::<BoxError>::Refused(refusal())), refused);
+    assert_eq!(kept(|| BoxError::from(refusal())), refused);
+    assert_eq!(kept(|| Own::Refused(refusal())), format!("no payment: {refused}"));
 }
 
 #[test]
@@ -56,6 +163,63 @@ fn a_refusal_in_a_box_is_proof_only_above_a_boundary() {
     let failing = service_fn(|(): ()| ready(Err::<(), BoxError>("reset".into())));
     let failing = Participant::new(failing).above_boundary();
     assert_eq!(told(failing.call(()).now_or_never().unwrap()), (FailedAs::Unknown, None));
+}
+
+/// The stack of most: boxed at the bottom, flat above it.
+type Usual = BoxCloneSyncService<u64, u64, Error<BoxError>>;
+
+struct Bank {
+    payments: Participant<Usual>,
+}
+
+/// Takes up to 100, and breaks the connection at more; after one of those the circuit is open.
+fn usual() -> Usual {
+    let circuit = Config::default().name("payments").window(Window::Consecutive(1));
+    let leaf = service_fn(async |cents: u64| if cents <= 100 { Ok(cents) } else { Err(BoxError::from(lost())) });
+    let stack = ServiceBuilder::new().layer(CircuitBreakerLayer::new(circuit).unwrap()).map_err(Error::Inner);
+    BoxCloneSyncService::new(stack.service(leaf))
+}
+
+fn payment<'s>(mut s: Draft<'s, Bank>, cents: Out<'s, u64>) -> Out<'s, u64> {
+    let paid = s.step(
+        Step::named("pay").attempts(1).undo_attempts(1),
+        cents,
+        async |cx, cents| cx.app().payments.call(cents).await,
+        async |cx, cents, _: Effect<u64>| Ok(cx.app().payments.call(cents).await.map(drop)?),
+    );
+    s.step(Step::named("book").attempts(1), paid, book, async |_, _, _: Effect<u64>| Ok(()))
+}
+
+/// Through `?`, in a function of its own.
+async fn book(cx: StepCx<Bank>, cents: u64) -> Result<u64, StepError> {
+    let booked = cx.app().payments.call(cents).await?;
+    Ok(booked + 1)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_usual_stack_takes_part_as_it_is() {
+    let saga = Saga::define("payment", 1, payment).unwrap();
+    let bank = Bank { payments: Participant::new(usual()) };
+    let engine = Engine::builder(bank, Memory::new()).register(&saga).start().await.unwrap();
+    let end = async |key, cents| engine.start(&saga, key, cents).await.unwrap().outcome().await.unwrap();
+    let failed = |error: &str| Outcome::Compensated(Cause::StepFailed { step: "pay".into(), error: error.into() });
+
+    assert_eq!(end("works", 99).await, Outcome::Completed(100));
+    let broken = engine.start(&saga, "breaks", 101).await.unwrap();
+    assert!(matches!(broken.outcome().await, Err(WaitError::Parked(ParkReason::UndoFailed { .. }))), "it is refused");
+    engine.operator("ann").mark_compensated(broken.id(), "pay", "I looked").await.unwrap();
+    assert_eq!(broken.outcome().await.unwrap(), failed("the service failed: the connection is lost: reset"));
+    assert_eq!(end("refused", 99).await, failed("refused by `payments`: the circuit is open"));
+}
+
+#[test]
+fn a_stack_that_cannot_be_shared_takes_part_too() {
+    let stack = BoxCloneService::new(usual());
+    let participant = Participant::new(stack);
+    assert_eq!(participant.call(99).now_or_never().unwrap(), Ok(99));
+    assert_eq!(told(participant.call(101).now_or_never().unwrap()), (FailedAs::Unknown, None));
+    let (outcome, wait) = told(participant.call(99).now_or_never().unwrap());
+    assert_eq!((outcome, wait.is_some()), (FailedAs::NotExecuted, true));
 }
 
 /// Is never ready, or only when asked a second time; panics if it is called before.

@@ -1,10 +1,11 @@
 //! What a step and an undo say when they have not succeeded.
 
-use crate::{FailedAs, text::LONGEST};
+use super::ErrorText;
+use crate::FailedAs;
 use mainstay_core::{BoxError, Refusable, Verdict};
 use std::{
     error::Error,
-    fmt::{self, Display, Formatter, Write},
+    fmt::{self, Display, Formatter},
     sync::Arc,
     time::Duration,
 };
@@ -70,7 +71,9 @@ impl StepError {
     ///
     /// A refusal is [`not_executed`](Self::not_executed), with its time to come back, and everything else [`unknown`](Self::unknown).
     /// For a step whose only effect is that call: one that did something before was executed, whatever was refused then. A
-    /// refusal in a [`BoxError`] is unknown as well, since nobody can tell whose it was.
+    /// refusal in a [`BoxError`] is unknown as well, since nobody can tell whose it was. In the flat [`Error`](mainstay_core::Error)
+    /// somebody can, over whatever it is: [`Refused`](mainstay_core::Error::Refused) is one of the stack, and what is
+    /// [`Inner`](mainstay_core::Error::Inner) came from the service.
     ///
     /// ```
     /// use mainstay_core::{Error, Reason, Refused, TimedOut};
@@ -85,20 +88,22 @@ impl StepError {
     /// let timed_out = Error::<io::Error>::TimedOut(TimedOut::new("payments", wait));
     /// assert_eq!(StepError::of(timed_out).outcome(), FailedAs::Unknown);
     /// ```
-    pub fn of<E: Refusable + Into<BoxError>>(error: E) -> Self {
+    pub fn of<E: Refusable + ErrorText<M>, M>(error: E) -> Self {
         Self::judged(error, !E::NEEDS_BOUNDARY)
     }
 
     /// The same, where somebody knows whether a refusal is one of the stack itself.
-    pub(crate) fn judged<E: Refusable + Into<BoxError>>(error: E, refusals_are_proof: bool) -> Self {
-        let Verdict::Refused(refused) = error.verdict() else { return Self::unknown(error) };
-        let retry_after = refused.retry_after();
-        let outcome = if refusals_are_proof { FailedAs::NotExecuted } else { FailedAs::Unknown };
+    pub(crate) fn judged<E: Refusable + ErrorText<M>, M>(error: E, refusals_are_proof: bool) -> Self {
+        let (outcome, retry_after) = match error.verdict() {
+            Verdict::Refused(refused) if refusals_are_proof => (FailedAs::NotExecuted, refused.retry_after()),
+            Verdict::Refused(refused) => (FailedAs::Unknown, refused.retry_after()),
+            Verdict::TimedOut(_) | Verdict::Other => (FailedAs::Unknown, None),
+        };
         Self { retry_after, ..Self::new(outcome, error) }
     }
 
-    fn new(outcome: FailedAs, cause: impl Into<BoxError>) -> Self {
-        Self { outcome, text: text(&*cause.into()), retry_after: None }
+    pub(crate) fn new<M>(outcome: FailedAs, cause: impl ErrorText<M>) -> Self {
+        Self { outcome, text: cause.into_text(), retry_after: None }
     }
 
     /// Adds how long to wait before another attempt can help. The wait between attempts is then no shorter, but for what is
@@ -162,7 +167,7 @@ pub struct UndoError {
 impl UndoError {
     /// To try again may help.
     pub fn try_again(cause: impl Into<BoxError>) -> Self {
-        Self { text: text(&*cause.into()), needs_help: false, retry_after: None }
+        Self { text: cause.into_text(), needs_help: false, retry_after: None }
     }
 
     /// Only a person can help: once nothing else is to be undone the saga is parked.
@@ -209,34 +214,5 @@ impl From<StepError> for UndoError {
 impl Display for UndoError {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
-    }
-}
-
-/// An error and its sources as one text.
-fn text(error: &(dyn Error + 'static)) -> Arc<str> {
-    let mut kept = Bounded(String::new());
-    // An error here means that there is no more room: what is there is kept.
-    let _ = write_chain(&mut kept, error);
-    kept.0.into()
-}
-
-fn write_chain(kept: &mut Bounded, error: &(dyn Error + 'static)) -> fmt::Result {
-    write!(kept, "{error}")?;
-    let mut source = error.source();
-    while let Some(cause) = source {
-        write!(kept, ": {cause}")?;
-        source = cause.source();
-    }
-    Ok(())
-}
-
-/// A text that does not grow beyond the longest one.
-struct Bounded(String);
-
-impl Write for Bounded {
-    fn write_str(&mut self, more: &str) -> fmt::Result {
-        let fits = more.floor_char_boundary(LONGEST - self.0.len());
-        self.0.push_str(&more[..fits]);
-        if fits < more.len() { Err(fmt::Error) } else { Ok(()) }
     }
 }

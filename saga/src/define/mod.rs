@@ -5,6 +5,7 @@ mod context;
 mod draft;
 mod effect;
 mod error;
+mod error_text;
 mod inputs;
 mod list;
 mod out;
@@ -22,6 +23,7 @@ pub use self::{
     draft::{Committed, Draft, When},
     effect::{Conditional, Effect},
     error::{StepError, UndoError},
+    error_text::ErrorText,
     inputs::Inputs,
     out::Out,
     participant::Participant,

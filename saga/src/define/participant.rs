@@ -1,9 +1,10 @@
 //! Tower services in steps.
 
-use super::StepError;
+use super::{ErrorText, StepError};
+use crate::FailedAs;
 #[cfg(feature = "http")]
 use mainstay_core::HttpStatus;
-use mainstay_core::{AnyError, BoxError, Class, Classify, Failure, Refusable, Verdict};
+use mainstay_core::{AnyError, Class, Classify, Failure, Refusable, Verdict};
 use std::{future::poll_fn, time::Duration};
 use tower_service::Service;
 
@@ -72,7 +73,10 @@ impl<S, C> Participant<S, C> {
     }
 
     /// Declares that there is a [`Boundary`](mainstay_core::Boundary) at the bottom of this stack, so that a refusal in a
-    /// [`BoxError`] is proof that the call was not executed. Without it, it is unknown.
+    /// [`BoxError`](mainstay_core::BoxError) is proof that the call was not executed. Without it, it is unknown.
+    ///
+    /// Over the flat [`Error`](mainstay_core::Error) it changes nothing, whatever that is over: a refusal of the stack is proof,
+    /// and one in [`Inner`](mainstay_core::Error::Inner) is none.
     #[must_use]
     pub fn above_boundary(mut self) -> Self {
         self.above_boundary = true;
@@ -103,16 +107,16 @@ impl<S, C> Participant<S, C> {
     ///
     /// What is dropped before it was ready has not been executed; what is dropped later may have been. An engine takes both for
     /// unknown.
-    pub fn call<Req>(&self, request: Req) -> impl Future<Output = Result<S::Response, StepError>> + use<S, C, Req>
+    pub fn call<Req, M>(&self, request: Req) -> impl Future<Output = Result<S::Response, StepError>> + use<S, C, Req, M>
     where
-        S: Service<Req, Error: Refusable + Into<BoxError>> + Clone,
+        S: Service<Req, Error: Refusable + ErrorText<M>> + Clone,
         C: Classify<S::Response, S::Error> + Clone,
     {
         let Self { mut service, classify, above_boundary, sheds_first } = self.clone();
         async move {
             if let Err(error) = poll_fn(|cx| service.poll_ready(cx)).await {
                 let wait = come_back(&error);
-                return Err(with(StepError::not_executed(error), wait));
+                return Err(with(StepError::new(FailedAs::NotExecuted, error), wait));
             }
             let result = service.call(request).await;
             let class = classify.judge(result.as_ref());
@@ -129,12 +133,13 @@ impl<S, C> Participant<S, C> {
 }
 
 /// What a failure says about the call.
-fn failed(failure: Failure, cause: impl Into<BoxError>, sheds_first: bool) -> StepError {
-    match failure {
-        Failure::Overloaded { retry_after } if sheds_first => with(StepError::not_executed(cause), retry_after),
-        Failure::Overloaded { retry_after } => with(StepError::unknown(cause), retry_after),
-        Failure::Transient | Failure::Permanent => StepError::unknown(cause),
-    }
+fn failed<M>(failure: Failure, cause: impl ErrorText<M>, sheds_first: bool) -> StepError {
+    let (outcome, wait) = match failure {
+        Failure::Overloaded { retry_after } if sheds_first => (FailedAs::NotExecuted, retry_after),
+        Failure::Overloaded { retry_after } => (FailedAs::Unknown, retry_after),
+        Failure::Transient | Failure::Permanent => (FailedAs::Unknown, None),
+    };
+    with(StepError::new(outcome, cause), wait)
 }
 
 const fn describe(failure: Failure) -> &'static str {
