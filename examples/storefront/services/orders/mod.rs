@@ -16,7 +16,7 @@ pub(crate) use self::{
 };
 
 use self::{
-    participants::{Order, Participants, Receipt, service},
+    participants::{Order, Participants, Receipt},
     saga::OrderSaga,
     table::Table,
     told::Told,
@@ -40,7 +40,7 @@ use mainstay::{
     BoxError, Reason, Refused,
     circuit_breaker::Circuit,
     saga::{
-        Cause, Config, Engine, FailedAs, Outcome, Record, SagaId, StartError,
+        Cause, Config, Engine, FailedAs, Outcome, Participant, Record, SagaId, StartError,
         journal::{Embedded, Filter, Journal, JournalError, Phase},
     },
 };
@@ -144,12 +144,12 @@ impl Orders {
     pub(crate) async fn open(settings: &Settings) -> Result<Self, BoxError> {
         let Settings { resilience, plan, port, directory, peers } = settings;
         let times = Times::of(plan);
-        let participant = |name, peer| stacks::participant(*resilience, name, peer, times).map(service);
+        let participant = |name, peer| stacks::participant(*resilience, name, peer, times).map(Participant::http);
         let (payment, to_payment, circuits) = stacks::payment(*resilience, peers.payment, times)?;
         let participants = Participants {
             users: participant("users", peers.users)?,
             inventory: participant("inventory", peers.inventory)?,
-            payment: service(payment),
+            payment: Participant::http(payment),
             notifications: participant("notifications", peers.notifications)?,
             table: Table::open(&directory.join("orders.jsonl"))?,
             told: Told::default(),

@@ -10,28 +10,22 @@ use crate::{
 };
 use axum::body::{Body, to_bytes};
 use http::{
-    Request, Response,
+    Request,
     header::{AUTHORIZATION, CONTENT_TYPE},
 };
 use mainstay::{
-    BoxError, Error,
     http::HttpStatus,
     saga::{Participant, StepError},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use std::{fmt, io};
-use tower::{ServiceExt, util::BoxCloneSyncService};
+use std::io;
 
 /// In bytes.
 const LARGEST_ANSWER: usize = 64 * 1024;
 
 /// A service behind its stack: what is refused was not executed, and a 5xx or a timeout may have been.
-pub(super) type Service = Participant<BoxCloneSyncService<Request<Body>, Response<Body>, Error<Broken>>, HttpStatus>;
-
-/// A connection that broke, or was never there: as an error with a type, which a saga can write down with its sources.
-#[derive(Debug)]
-pub(super) struct Broken(BoxError);
+pub(super) type Service = Participant<Upstream, HttpStatus>;
 
 /// The services that take part, and the table of orders.
 #[derive(Clone, Debug)]
@@ -69,27 +63,6 @@ struct Ask<'a> {
     /// None for what changes nothing.
     key: Option<&'a str>,
     body: Value,
-}
-
-pub(super) fn service(stack: Upstream) -> Service {
-    Participant::http(BoxCloneSyncService::new(stack.map_err(|error| match error {
-        Error::Refused(refused) => refused.into(),
-        Error::TimedOut(timed_out) => timed_out.into(),
-        Error::Inner(error) => Error::Inner(Broken(error)),
-        other => Error::Inner(Broken(other.to_string().into())),
-    })))
-}
-
-impl fmt::Display for Broken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("there is no answer")
-    }
-}
-
-impl std::error::Error for Broken {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&*self.0)
-    }
 }
 
 impl Participants {
