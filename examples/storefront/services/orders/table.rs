@@ -66,8 +66,12 @@ impl Table {
         } else if complete > file.metadata()?.len() {
             file.write_all(b"\n")?;
         }
+        Self::go_on(orders, Durable(file))
+    }
+
+    fn go_on(orders: HashMap<String, Line>, file: impl Write + Send + 'static) -> io::Result<Self> {
         let (writer, lines) = mpsc::channel();
-        thread::Builder::new().name("orders-table".to_owned()).spawn(move || write(&file, &lines))?;
+        thread::Builder::new().name("orders-table".to_owned()).spawn(move || write(file, &lines))?;
         Ok(Self { orders: Arc::new(Mutex::new(orders)), writer })
     }
 
@@ -115,7 +119,8 @@ impl Table {
         ledger
     }
 
-    /// Asks whether the change is to be made, and makes it. No two changes of one order are under way at once.
+    /// Asks whether the change is to be made, and makes it. One whose caller has left may be on its way to the file still, and is
+    /// not seen here: what comes after it says the same once more, or cancels, and is written behind it. The last line counts.
     async fn change(
         &self,
         order: &str,
@@ -143,13 +148,28 @@ impl Table {
     }
 }
 
-/// Writes what waits at the same time together.
-fn write(file: &File, lines: &mpsc::Receiver<(Line, oneshot::Sender<io::Result<()>>)>) {
-    while let Ok(first) = lines.recv() {
+/// A file that is flushed to the disk.
+struct Durable(File);
+
+impl Write for Durable {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+}
+
+/// Writes what waits at the same time together, until that fails: then nobody knows what is there, half a line perhaps, and nothing
+/// may follow it. Whoever opens the file anew finds out.
+fn write(mut file: impl Write, lines: &mpsc::Receiver<(Line, oneshot::Sender<io::Result<()>>)>) {
+    let mut is_whole = true;
+    while is_whole && let Ok(first) = lines.recv() {
         let group: Vec<_> = std::iter::once(first).chain(lines.try_iter()).collect();
         let bytes: Vec<_> = group.iter().map(|(line, _)| line).flat_map(bytes).collect();
-        let mut file = file;
-        let written = file.write_all(&bytes).and_then(|()| file.sync_data());
+        let written = file.write_all(&bytes).and_then(|()| file.flush());
+        is_whole = written.is_ok();
         for (_, reply) in group {
             let answer = written.as_ref().map(drop).map_err(|error| io::Error::from(error.kind()));
             // Who has left will ask again.
@@ -219,6 +239,47 @@ mod tests {
             table.create("c", 500).await.unwrap().unwrap();
             assert_eq!(Table::open(&path).unwrap().ledger().unsettled, there + 1, "{length}");
         }
+        fs::remove_file(path).unwrap();
+    }
+
+    /// A file for which there is so much room on the disk, and more as soon as somebody has noticed.
+    struct Full {
+        file: File,
+        room: usize,
+    }
+
+    impl Write for Full {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            if self.room == 0 {
+                self.room = usize::MAX;
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            let written = self.file.write(&bytes[..self.room.min(bytes.len())])?;
+            self.room -= written;
+            Ok(written)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            self.file.flush()
+        }
+    }
+
+    #[tokio::test]
+    async fn nothing_is_written_behind_half_a_line() {
+        let path = file("full");
+        let first = Line { order: "a".to_owned(), standing: Standing::Created, cents: 500 };
+        let disk = Full { file: File::create(&path).unwrap(), room: bytes(&first).len() + 10 };
+        let table = Table::go_on(HashMap::new(), disk).unwrap();
+        table.create("a", 500).await.unwrap().unwrap();
+        assert_eq!(table.create("b", 500).await.unwrap_err().kind(), io::ErrorKind::StorageFull);
+        table.create("c", 500).await.unwrap_err();
+
+        let table = Table::open(&path).unwrap();
+        assert_eq!(table.ledger().unsettled, 1);
+        for order in ["b", "c"] {
+            table.create(order, 500).await.unwrap().unwrap();
+        }
+        assert_eq!(Table::open(&path).unwrap().ledger().unsettled, 3);
         fs::remove_file(path).unwrap();
     }
 }
