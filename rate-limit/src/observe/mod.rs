@@ -1,4 +1,4 @@
-//! Those outside who are told of refusals, never under a lock of ours; in shadow mode there are none.
+//! Those outside who are told of refusals, never under a lock of ours; and shadow mode, in which nothing is refused.
 
 #[cfg(feature = "metrics")]
 mod metrics;
