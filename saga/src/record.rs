@@ -173,6 +173,9 @@ pub enum Cause {
     StepFailed {
         /// The step.
         step: Arc<str>,
+        /// What is known of its *last* attempt. One before may have happened all the same, and is then undone as what perhaps has.
+        /// A signal that did not come in time is [`Rejected`](FailedAs::Rejected).
+        outcome: FailedAs,
         /// What it said last.
         error: Arc<str>,
     },

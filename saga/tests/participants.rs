@@ -202,14 +202,19 @@ async fn a_usual_stack_takes_part_as_it_is() {
     let bank = Bank { payments: Participant::new(usual()) };
     let engine = Engine::builder(bank, Memory::new()).register(&saga).start().await.unwrap();
     let end = async |key, cents| engine.start(&saga, key, cents).await.unwrap().outcome().await.unwrap();
-    let failed = |error: &str| Outcome::Compensated(Cause::StepFailed { step: "pay".into(), error: error.into() });
+    let failed = |outcome, error: &str| {
+        Outcome::Compensated(Cause::StepFailed { step: "pay".into(), outcome, error: error.into() })
+    };
 
     assert_eq!(end("works", 99).await, Outcome::Completed(100));
     let broken = engine.start(&saga, "breaks", 101).await.unwrap();
     assert!(matches!(broken.outcome().await, Err(WaitError::Parked(ParkReason::UndoFailed { .. }))), "it is refused");
     engine.operator("ann").mark_compensated(broken.id(), "pay", "I looked").await.unwrap();
-    assert_eq!(broken.outcome().await.unwrap(), failed("the service failed: the connection is lost: reset"));
-    assert_eq!(end("refused", 99).await, failed("refused by `payments`: the circuit is open"));
+    assert_eq!(
+        broken.outcome().await.unwrap(),
+        failed(FailedAs::Unknown, "the service failed: the connection is lost: reset")
+    );
+    assert_eq!(end("refused", 99).await, failed(FailedAs::NotExecuted, "refused by `payments`: the circuit is open"));
 }
 
 #[test]

@@ -3,8 +3,8 @@
 mod shop;
 
 use mainstay_saga::{
-    Cause, Draft, Engine, Out, Outcome, ParkReason, Saga, Step, StepCx, StepError, UndoCx, UndoError, WaitError,
-    journal::Memory,
+    Cause, Draft, Engine, FailedAs, Out, Outcome, ParkReason, Saga, Step, StepCx, StepError, UndoCx, UndoError,
+    WaitError, journal::Memory,
 };
 use shop::{Do, Shop, chains, engine, forks, orders, story};
 use std::sync::{Arc, Mutex};
@@ -47,7 +47,7 @@ async fn rejected_step_undoes_those_before_it() {
 
     let handle = engine.start(&orders(), "1", 10).await.unwrap();
     let outcome = handle.outcome().await.unwrap();
-    let cause = Cause::StepFailed { step: "create".into(), error: "no".into() };
+    let cause = Cause::StepFailed { step: "create".into(), outcome: FailedAs::Rejected, error: "no".into() };
     assert_eq!(outcome, Outcome::Compensated(cause));
     assert_eq!(shop.calls(), ["reserve", "charge", "create", "undo-charge", "undo-reserve"]);
     assert!(shop.standing().is_empty());
@@ -225,9 +225,9 @@ async fn panics_in_destructors_and_calls_are_ends_of_attempts() {
     let engine = Engine::builder((), Memory::new()).register(&saga).start().await.unwrap();
     let handle = engine.start(&saga, "1", 1).await.unwrap();
     // The last step never ends well: its bomb goes off whenever it has its result.
-    let Outcome::Compensated(Cause::StepFailed { step, error }) = handle.outcome().await.unwrap() else {
+    let Outcome::Compensated(Cause::StepFailed { step, outcome, error }) = handle.outcome().await.unwrap() else {
         panic!("it failed")
     };
-    assert_eq!((&*step, &*error), ("at-end", "panicked: in a destructor"));
+    assert_eq!((&*step, outcome, &*error), ("at-end", FailedAs::Unknown, "panicked: in a destructor"));
     assert_eq!(engine.in_memory(), 0);
 }

@@ -92,7 +92,7 @@ fn rare_things_are_told_as_sentences() {
         "DEBUG step failed engine=\"saga\" saga=\"chain\" step=\"b\" outcome=NotExecuted error=\"busy\" will_retry=true",
         "DEBUG step failed engine=\"saga\" saga=\"chain\" step=\"b\" outcome=Unknown error=\"lost\" will_retry=true",
         "DEBUG step failed engine=\"saga\" saga=\"chain\" step=\"c\" outcome=Rejected error=\"no\" will_retry=false",
-        "INFO saga was turned back engine=\"saga\" saga=\"chain\" cause=StepFailed { step: \"c\", error: \"no\" }",
+        "INFO saga was turned back engine=\"saga\" saga=\"chain\" cause=StepFailed { step: \"c\", outcome: Rejected, error: \"no\" }",
         "WARN undo failed engine=\"saga\" saga=\"chain\" step=\"b\" error=\"busy\" will_retry=true",
         "WARN undo failed engine=\"saga\" saga=\"chain\" step=\"b\" error=\"help\" will_retry=false",
         "WARN saga was parked engine=\"saga\" saga=\"chain\" reason=UndoFailed { step: \"b\" }",

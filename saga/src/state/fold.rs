@@ -227,7 +227,7 @@ impl State {
             None => Status::Failed,
         };
         if step.status == Status::Failed {
-            self.failed.get_or_insert(position);
+            self.failed.get_or_insert((position, outcome));
         }
         Ok(())
     }
@@ -282,9 +282,7 @@ impl State {
             "the saga does not go forward",
         )?;
         let is_true = match cause {
-            Cause::StepFailed { step, .. } => {
-                graph.position(step).is_some_and(|position| self.steps[position].status == Status::Failed)
-            }
+            Cause::StepFailed { .. } => self.failure(graph).as_ref() == Some(cause),
             Cause::Cancelled { reason } => self.cancel.as_ref() == Some(reason),
             Cause::DeadlinePassed => self.deadline.is_some(),
             Cause::Operator(by) => self.vouched.as_ref() == Some(by),

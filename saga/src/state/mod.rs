@@ -54,7 +54,9 @@ mod unwind;
 
 pub use self::fold::IllegalRecord;
 
-use crate::{ByOperator, Cause, Conditional, Effect, Graph, ParkReason, Payload, Record, Timestamp, journal::Phase};
+use crate::{
+    ByOperator, Cause, Conditional, Effect, FailedAs, Graph, ParkReason, Payload, Record, Timestamp, journal::Phase,
+};
 use std::sync::{Arc, LazyLock};
 
 /// So often something is started without an end before it is taken for what ends the process.
@@ -89,8 +91,8 @@ pub struct State {
     abandoned: Option<ByOperator>,
     deadline: Option<Timestamp>,
     pivot: Option<usize>,
-    /// The first step that has failed for good, so that the saga turns back.
-    failed: Option<usize>,
+    /// The first step that has failed for good, so that the saga turns back, and what is known of its last attempt.
+    failed: Option<(usize, FailedAs)>,
     /// How many steps are done: forward there is nothing more to do for them.
     done: usize,
     /// From which record on they are counted.

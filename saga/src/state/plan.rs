@@ -44,13 +44,16 @@ impl State {
     }
 
     fn plan_turn(&self, graph: &Graph) -> Option<Record> {
-        if let Some(position) = self.failed {
-            let error = self.steps[position].error.clone().unwrap_or_default();
-            let cause = Cause::StepFailed { step: graph.nodes[position].name.clone(), error };
-            return Some(Record::Turned { cause });
-        }
-        let vouched = self.vouched.as_ref().map(|by| Record::Turned { cause: Cause::Operator(by.clone()) });
-        vouched.or_else(|| self.plan_cancel())
+        let vouched = || self.vouched.clone().map(Cause::Operator);
+        let cause = self.failure(graph).or_else(vouched);
+        cause.map(|cause| Record::Turned { cause }).or_else(|| self.plan_cancel())
+    }
+
+    /// The step that has failed for good before all others, as a cause to turn back.
+    pub(super) fn failure(&self, graph: &Graph) -> Option<Cause> {
+        let (position, outcome) = self.failed?;
+        let error = self.steps[position].error.clone().unwrap_or_default();
+        Some(Cause::StepFailed { step: graph.nodes[position].name.clone(), outcome, error })
     }
 
     fn plan_cancel(&self) -> Option<Record> {

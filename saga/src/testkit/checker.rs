@@ -166,7 +166,12 @@ impl<'a> Past<'a> {
     fn check_turned(self, cause: &Cause) -> Result<(), Broken> {
         ensure(!self.is_turned(), "I-4", || "the saga is turned twice".into())?;
         let there_is = match cause {
-            Cause::StepFailed { step, .. } => self.any(|record| is_final_failure(record, step)),
+            Cause::StepFailed { step, outcome, error } => {
+                matches!(
+                    self.last_failure(step),
+                    Some(Record::StepFailed { outcome: of, error: text, retry_at: None, .. }) if of == outcome && text == error
+                )
+            }
             Cause::Cancelled { reason } => {
                 self.any(|record| matches!(record, Record::CancelRequested { reason: given } if given == reason))
             }
@@ -285,6 +290,12 @@ impl<'a> Past<'a> {
             },
             step,
         )
+    }
+
+    /// How a step has failed last.
+    fn last_failure(self, step: &str) -> Option<&'a Record> {
+        let mut records = self.records.iter().rev().map(|(_, record)| record);
+        records.find(|record| matches!(record, Record::StepFailed { step: of, .. } if **of == *step))
     }
 
     fn undo_attempts(self, step: &str) -> Vec<Attempt<'a>> {

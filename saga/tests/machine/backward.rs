@@ -2,6 +2,7 @@
 
 use super::{
     forward::{at_pivot, of, order, past_pivot, step},
+    graphs::tries,
     saga::{Saga, seconds},
 };
 use mainstay_saga::{Cause, FailedAs, Graph, Kind, Node, Record, StepError, UndoError, journal::Phase, state::Status};
@@ -10,6 +11,10 @@ use std::time::Duration;
 /// A diamond: `a`, then `b` and `c` side by side, then `d`.
 fn diamond() -> Vec<Node> {
     vec![step("a"), step("b").needs([0]), step("c").needs([0]), step("d").needs([1, 2])]
+}
+
+fn because(step: &str, outcome: FailedAs, error: &str) -> Cause {
+    Cause::StepFailed { step: step.into(), outcome, error: error.into() }
 }
 
 // ===== order =====
@@ -25,8 +30,7 @@ fn steps_are_undone_in_the_opposite_order() {
     assert_eq!(saga.undone("c"), [""; 0], "the other one is not undone yet");
     assert_eq!(saga.undone("b"), ["undo a 1"]);
     assert_eq!(saga.undone("a"), ["compensated"]);
-    let error = "no".into();
-    assert_eq!(saga.state.cause(), Some(&Cause::StepFailed { step: "d".into(), error }));
+    assert_eq!(saga.state.cause(), Some(&because("d", FailedAs::Rejected, "no")));
 }
 
 #[test]
@@ -42,8 +46,34 @@ fn of_two_failures_the_first_is_the_cause() {
             saga.apply(record);
         }
         assert_eq!(saga.go(), [&format!("turn: {first}"), "undo a 1"]);
-        assert_eq!(saga.state.cause(), Some(&Cause::StepFailed { step: first.into(), error: first.into() }));
+        assert_eq!(saga.state.cause(), Some(&because(first, FailedAs::Rejected, first)));
     }
+}
+
+#[test]
+fn the_cause_is_what_is_known_of_the_last_attempt() {
+    use FailedAs::{NotExecuted, Rejected, RejectedForKey, Unknown};
+    for [first, last] in
+        [[Unknown, Rejected], [NotExecuted, Unknown], [Unknown, NotExecuted], [Unknown, RejectedForKey]]
+    {
+        let mut saga = Saga::new(vec![step("a").retry(tries(2))]);
+        saga.go();
+        saga.fails("a", first);
+        saga.at(saga.state.next_wake().unwrap());
+        let next = if last == RejectedForKey { "compensated" } else { "undo a 1" };
+        assert_eq!(saga.fails("a", last), ["turn: a", next], "what may have happened before is undone");
+        assert_eq!(saga.state.cause(), Some(&because("a", last, "no")));
+        saga.reload();
+        assert_eq!(saga.state.cause(), Some(&because("a", last, "no")), "it is in the journal");
+    }
+}
+
+#[test]
+fn a_signal_that_is_late_is_a_rejection() {
+    let mut saga = Saga::new(vec![of(Kind::Signal { at_most: Some(Duration::from_secs(60)) }, "approved")]);
+    saga.go();
+    assert_eq!(saga.at(seconds(60)), ["failed approved", "turn: approved", "compensated"]);
+    assert_eq!(saga.state.cause(), Some(&because("approved", FailedAs::Rejected, "no signal in time")));
 }
 
 #[test]

@@ -44,7 +44,8 @@ fn record(line: &str) -> Record {
         "wait" => Record::WaitStarted { step: step(), until: Some(seconds(1)) },
         "cancel" => Record::CancelRequested { reason: "enough".into() },
         "turn" => Record::Turned { cause: Cause::Cancelled { reason: "enough".into() } },
-        "turn-by" => Record::Turned { cause: Cause::StepFailed { step: step(), error: "no".into() } },
+        "turn-by" => turn_by(&step(), words.get(2).copied().unwrap_or("rejected"), "no"),
+        "turn-saying" => turn_by(&step(), "rejected", words[2]),
         "turn-late" => Record::Turned { cause: Cause::DeadlinePassed },
         "undo" => Record::UndoStarted { step: step(), attempt: words[2].parse().unwrap() },
         "undone" => Record::UndoSucceeded { step: step() },
@@ -56,6 +57,16 @@ fn record(line: &str) -> Record {
         "compensated" => Record::Compensated,
         other => panic!("the test says {other}"),
     }
+}
+
+fn turn_by(step: &str, outcome: &str, error: &str) -> Record {
+    let outcome = match outcome {
+        "rejected" => FailedAs::Rejected,
+        "rejected-for-key" => FailedAs::RejectedForKey,
+        "unknown" => FailedAs::Unknown,
+        other => panic!("the test says {other}"),
+    };
+    Record::Turned { cause: Cause::StepFailed { step: step.into(), outcome, error: error.into() } }
 }
 
 /// Which invariant the last of these records breaks; all before it are in order.
@@ -130,6 +141,14 @@ fn i_4_a_saga_turns_once_for_a_cause_before_the_first_undo() {
     breaks(two(), &["turn"], "I-4");
     breaks(two(), &["turn-late"], "I-4");
     breaks(two(), &["start a 1", "retry a", "turn-by a"], "I-4");
+    breaks(two(), &["start a 1", "rejected a", "turn-by a unknown"], "I-4");
+    breaks(two(), &["start a 1", "unknown a", "turn-by a"], "I-4");
+    breaks(two(), &["start a 1", "rejected a", "turn-saying a nothing"], "I-4");
+    keeps(two(), &["start a 1", "unknown a", "turn-by a unknown"]);
+    // The last word counts.
+    let pivot = ["start p 1", "unknown p", "park", "resume", "start p 2", "rejected-for-key p"];
+    breaks(vec![of(Kind::Pivot, "p")], &[&pivot[..], &["turn-by p unknown"]].concat(), "I-4");
+    keeps(vec![of(Kind::Pivot, "p")], &[&pivot[..], &["turn-by p rejected-for-key"]].concat());
     breaks(two(), &["cancel", "turn", "turn"], "I-4");
     breaks(two(), &["cancel", "turn", "start a 1"], "I-4");
     breaks(two(), &["start a 1", "ok a", "undo a 1"], "I-4");
@@ -199,7 +218,11 @@ fn i_11_what_may_have_happened_is_undone_and_nothing_else() {
     breaks(beside(), &[&undone[..5], &["undo-failed a", "undo a 2"]].concat(), "I-11");
     keeps(beside(), &[&undone[..5], &["undo-failed a", "park", "resume", "undo a 2"]].concat());
     keeps(two(), &["start a 1", "crash", "start a 2", "rejected a", "turn-by a", "undo a 1"]);
-    breaks(two(), &["start a 1", "crash", "start a 2", "rejected-for-key a", "turn-by a", "undo a 1"], "I-11");
+    breaks(
+        two(),
+        &["start a 1", "crash", "start a 2", "rejected-for-key a", "turn-by a rejected-for-key", "undo a 1"],
+        "I-11",
+    );
     breaks(two(), &["start a 1", "ok a", "cancel", "turn", "park", "mark a", "undo a 1"], "I-11");
 }
 

@@ -43,7 +43,7 @@ pub(crate) struct Model {
     outputs: BTreeMap<Name, String>,
     left_out: Names,
     /// Failed for good, in the order in which they did.
-    failed: Vec<(Name, String)>,
+    failed: Vec<(Name, FailedAs, String)>,
     stuck: Names,
     undo_stuck: Names,
     undone: Names,
@@ -139,7 +139,7 @@ impl Model {
     fn is_stuck(&self, step: &Name) -> bool {
         let is_named = self.parked.as_ref().and_then(ParkReason::step).is_some_and(|named| **named == **step);
         self.stuck.contains(step)
-            || (is_named && !self.is_done(step) && !self.failed.iter().any(|(failed, _)| failed == step))
+            || (is_named && !self.is_done(step) && !self.failed.iter().any(|(failed, ..)| failed == step))
     }
 
     // ===== what comes next =====
@@ -159,8 +159,9 @@ impl Model {
     }
 
     fn next_forward(&self, now: Timestamp) -> Option<Record> {
-        if let Some((step, error)) = self.failed.first() {
-            let cause = Cause::StepFailed { step: step.as_str().into(), error: error.as_str().into() };
+        if let Some((step, outcome, error)) = self.failed.first() {
+            let (step, error) = (step.as_str().into(), error.as_str().into());
+            let cause = Cause::StepFailed { step, outcome: *outcome, error };
             return Some(Record::Turned { cause });
         }
         if let Some(by) = &self.vouched {
@@ -297,7 +298,7 @@ impl Model {
             Record::SignalReceived { step, .. } => {
                 let step = step.to_string();
                 let waits = matches!(self.kinds[&step], Kind::Signal { .. });
-                let failed = self.failed.iter().any(|(failed, _)| *failed == step);
+                let failed = self.failed.iter().any(|(failed, ..)| *failed == step);
                 is_open
                     && self.cause.is_none()
                     && waits
@@ -446,7 +447,7 @@ impl Model {
         } else if cannot_turn && self.cause.is_none() {
             self.stuck.insert(step);
         } else {
-            self.failed.push((step, error.to_owned()));
+            self.failed.push((step, outcome, error.to_owned()));
         }
     }
 

@@ -154,7 +154,9 @@ fn undos_out_of_order_are_refused() {
 #[test]
 fn turns_without_a_cause_are_refused() {
     let turn = |cause| Record::Turned { cause };
-    let failed = |step: &str| turn(Cause::StepFailed { step: step.into(), error: "no".into() });
+    let because =
+        |step: &str, outcome, error: &str| turn(Cause::StepFailed { step: step.into(), outcome, error: error.into() });
+    let failed = |step: &str| because(step, FailedAs::Rejected, "no");
     let mut saga = Saga::new(order());
     saga.go();
     refused(&saga, &[failed("a"), failed("x"), turn(Cause::DeadlinePassed), turn(Cause::Operator(by()))]);
@@ -162,6 +164,14 @@ fn turns_without_a_cause_are_refused() {
     saga.cancel();
     refused(&saga, &[turn(Cause::Cancelled { reason: "enough".into() })]);
     refused(&saga, &[Record::CancelRequested { reason: "again".into() }]);
+
+    let mut saga = Saga::new(vec![step("a"), step("b")]);
+    saga.go();
+    saga.apply(self::failed("b", FailedAs::Rejected, None));
+    saga.apply(self::failed("a", FailedAs::Unknown, None));
+    refused(&saga, &[because("b", FailedAs::Unknown, "no"), because("b", FailedAs::Rejected, "nothing")]);
+    refused(&saga, &[because("a", FailedAs::Unknown, "no")]);
+    saga.apply(failed("b"));
 }
 
 #[test]

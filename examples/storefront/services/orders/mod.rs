@@ -213,9 +213,7 @@ impl Sagas {
             outcome = handle.outcome() => outcome,
         };
         match outcome {
-            Ok(Outcome::Completed(receipt)) => yes(&key, receipt),
-            Ok(Outcome::Compensated(Cause::StepFailed { error, .. })) => no(FailedAs::Unknown, &error, None),
-            Ok(ended) => no(FailedAs::Unknown, &format!("{ended:?}"), None),
+            Ok(outcome) => ended(&key, outcome),
             Err(error) => {
                 let details = json!({ "saga": handle.id().to_string() });
                 wire::problem(StatusCode::INTERNAL_SERVER_ERROR, "order_open", &chain(&error), &details)
@@ -255,11 +253,16 @@ impl Sagas {
             Ok(Record::Turned { cause }) => Some(cause),
             _ => None,
         });
-        Ok(match cause {
-            Some(Cause::StepFailed { error, .. }) if rejection(&error).is_some() => error.to_string(),
-            Some(Cause::StepFailed { step, .. }) => format!("{step} failed"),
-            other => format!("{other:?}"),
-        })
+        Ok(cause.map_or_else(|| "unknown".to_owned(), |cause| in_a_word(&cause)))
+    }
+}
+
+/// What a participant said no by, or who has failed.
+fn in_a_word(cause: &Cause) -> String {
+    match cause {
+        Cause::StepFailed { outcome, error, .. } if outcome.is_final() => error.to_string(),
+        Cause::StepFailed { step, .. } => format!("{step} failed"),
+        other => format!("{other:?}"),
     }
 }
 
@@ -300,6 +303,14 @@ async fn take(State(takes): State<Takes>, headers: HeaderMap, wish: Result<Json<
     wire::with_trace(&headers, response)
 }
 
+fn ended(order: &str, outcome: Outcome<Receipt>) -> Response {
+    match outcome {
+        Outcome::Completed(receipt) => yes(order, receipt),
+        Outcome::Compensated(Cause::StepFailed { outcome, error, .. }) => no(outcome, &error, None),
+        other => no(FailedAs::Unknown, &format!("{other:?}"), None),
+    }
+}
+
 fn yes(order: &str, receipt: Receipt) -> Response {
     let Receipt { receipt, captured_cents } = receipt;
     let body = json!({ "success": true, "order": order, "receipt": receipt, "captured_cents": captured_cents });
@@ -308,7 +319,9 @@ fn yes(order: &str, receipt: Receipt) -> Response {
 
 /// There is no order, and no money is kept for it; with resilience off nobody knows.
 fn no(outcome: FailedAs, why: &str, retry_after: Option<Duration>) -> Response {
-    if let Some((status, message)) = rejection(why) {
+    if outcome.is_final()
+        && let Some((status, message)) = rejection(why)
+    {
         return wire::problem(status, why, message, &json!({}));
     }
     if outcome == FailedAs::NotExecuted {
@@ -371,6 +384,38 @@ mod tests {
         let refused = no(FailedAs::NotExecuted, "refused", wait);
         assert_eq!((refused.status().as_u16(), &refused.headers()["retry-after"]), (503, &"3".parse().unwrap()));
         assert_eq!(no(FailedAs::Unknown, "broken", wait).status(), 502);
-        assert_eq!(no(FailedAs::NotExecuted, "blocked", wait).status(), 403, "what a service says comes first");
+    }
+
+    fn because(outcome: FailedAs, error: &str) -> Cause {
+        Cause::StepFailed { step: "charge-payment".into(), outcome, error: error.into() }
+    }
+
+    #[test]
+    fn who_asks_later_is_told_by_what_is_known_of_the_step() {
+        let told = |outcome| ended("a", outcome).status().as_u16();
+        let turned = |outcome, error| told(Outcome::Compensated(because(outcome, error)));
+        assert_eq!(told(Outcome::Completed(Receipt { receipt: 1, captured_cents: 500 })), 201);
+        assert_eq!(turned(FailedAs::Rejected, "out_of_stock"), 409);
+        assert_eq!(turned(FailedAs::NotExecuted, "refused"), 503);
+        assert_eq!(turned(FailedAs::Unknown, "broken"), 502);
+        assert_eq!(told(Outcome::Compensated(Cause::DeadlinePassed)), 502);
+    }
+
+    #[test]
+    fn a_cause_in_a_word_is_the_code_of_a_no_or_the_step_that_failed() {
+        assert_eq!(in_a_word(&because(FailedAs::Rejected, "out_of_stock")), "out_of_stock");
+        assert_eq!(in_a_word(&because(FailedAs::Rejected, "no_such_card")), "no_such_card");
+        assert_eq!(in_a_word(&because(FailedAs::Unknown, "out_of_stock")), "charge-payment failed");
+        assert_eq!(in_a_word(&because(FailedAs::NotExecuted, "refused")), "charge-payment failed");
+        assert_eq!(in_a_word(&Cause::DeadlinePassed), "DeadlinePassed");
+    }
+
+    #[test]
+    fn only_who_was_rejected_is_told_so_and_by_what_is_known_here() {
+        assert_eq!(no(FailedAs::Rejected, "blocked", None).status(), 403);
+        assert_eq!(no(FailedAs::RejectedForKey, "out_of_stock", None).status(), 409);
+        assert_eq!(no(FailedAs::Rejected, "the order is Cancelled", None).status(), 502);
+        assert_eq!(no(FailedAs::Unknown, "blocked", None).status(), 502, "whatever it is called");
+        assert_eq!(no(FailedAs::NotExecuted, "blocked", None).status(), 503);
     }
 }
