@@ -215,7 +215,8 @@ impl<A: Send + Sync + 'static> Engine<A> {
         self.shared().config
     }
 
-    /// Takes the recorder of metrics that is installed now, for all that is counted from here on.
+    /// Takes the recorder of metrics that is installed now, for all that is counted from here on. A journal in a file has a
+    /// function of its own.
     #[cfg(feature = "metrics")]
     #[cfg_attr(docsrs, doc(cfg(feature = "metrics")))]
     pub fn rebind_metrics(&self) {

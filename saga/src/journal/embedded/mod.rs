@@ -3,6 +3,11 @@
 mod change;
 mod config;
 mod error;
+#[cfg(feature = "metrics")]
+mod metrics;
+#[cfg(not(feature = "metrics"))]
+#[path = "metrics_off.rs"]
+mod metrics;
 mod owners;
 #[cfg(feature = "testkit")]
 mod raw;
@@ -19,6 +24,7 @@ pub use self::{config::EmbeddedConfig, error::OpenError};
 
 use self::{
     change::{Answer, Change},
+    metrics::BatchSizes,
     owners::Owners,
     store::{Opener, Store},
     writer::{Asked, Message, Writer},
@@ -100,6 +106,8 @@ struct Shared {
     // In this order: the threads end when nobody can ask them any more.
     writes: mpsc::Sender<Message>,
     reads: mpsc::Sender<Read>,
+    #[cfg(feature = "metrics")]
+    sizes: BatchSizes,
     _threads: Threads,
 }
 
@@ -153,6 +161,7 @@ impl Embedded {
         let store = Arc::new(RwLock::new(Store::Open(database)));
         let (writes, to_write) = mpsc::channel(config.queue);
         let (reads, to_read) = mpsc::channel(config.queue);
+        let sizes = BatchSizes::new();
         let thread = Writer {
             store: Arc::clone(&store),
             opener,
@@ -160,6 +169,7 @@ impl Embedded {
             commits,
             quick_repair: config.quick_repair,
             most: config.queue,
+            sizes: sizes.clone(),
         };
         let threads = [
             spawn("saga-journal", move || thread.run(to_write)),
@@ -167,12 +177,26 @@ impl Embedded {
         ];
         let threads = threads.into_iter().collect::<Result<_, _>>();
         let threads = threads.map_err(|error| OpenError::Failed { path: path.clone(), error: error.into() })?;
-        Ok(Self(Arc::new(Shared { path, writes, reads, _threads: Threads(threads) })))
+        Ok(Self(Arc::new(Shared {
+            path,
+            writes,
+            reads,
+            #[cfg(feature = "metrics")]
+            sizes,
+            _threads: Threads(threads),
+        })))
     }
 
     /// The file.
     pub fn path(&self) -> &Path {
         &self.0.path
+    }
+
+    /// Takes the recorder of metrics that is installed when the next commit is counted.
+    #[cfg(feature = "metrics")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "metrics")))]
+    pub fn rebind_metrics(&self) {
+        self.0.sizes.rebind();
     }
 
     /// Does what was asked before, closes the file and lets go of it. Later requests, also of clones, are told

@@ -246,6 +246,125 @@ async fn a_disk_that_fails_closes_the_journal() {
     }
 }
 
+#[cfg(feature = "metrics")]
+mod sizes {
+    //! The thread that writes is run in that of the test, where a recorder can be installed for it alone.
+
+    use super::{
+        super::{
+            change::Change,
+            metrics::BatchSizes,
+            owners::Owners,
+            store::{self, Opener, Store},
+            writer::{Asked, Message, Writer},
+        },
+        *,
+    };
+    use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
+    use metrics_util::debugging::{DebugValue, DebuggingRecorder};
+    use std::{path::Path, sync::RwLock};
+    use tokio::sync::{mpsc, oneshot};
+
+    type Reply = oneshot::Receiver<Result<(), JournalError>>;
+
+    /// Makes these sagas, so many at most in one commit.
+    fn write(disk: &Disk, sizes: &BatchSizes, numbers: &[u128], most: usize) -> Vec<Reply> {
+        let trouble = disk.with(|sectors| std::mem::take(&mut sectors.trouble));
+        let file = disk.clone();
+        let opener: Opener = Box::new(move || Database::builder().create_with_backend(file.clone()));
+        let (database, commits) = store::open(Path::new("a disk in memory"), &opener).unwrap();
+        let (writes, queue) = mpsc::channel(100);
+        let ask = |&number: &u128| {
+            let (reply, answer) = oneshot::channel();
+            let act = move |change: &mut Change<'_>| {
+                let created = change.create(&new_saga(number), &batch(1))?;
+                Ok(created.map(|created| {
+                    created.receive();
+                }))
+            };
+            assert!(writes.try_send(Message::Job(Asked::boxed(act, reply))).is_ok());
+            answer
+        };
+        let answers = numbers.iter().map(ask).collect();
+        drop(writes);
+        disk.trouble(trouble);
+        let store = Arc::new(RwLock::new(Store::Open(database)));
+        let (owners, sizes) = (Owners::default(), sizes.clone());
+        Writer { store, opener, owners, commits, quick_repair: false, most, sizes }.run(queue);
+        answers
+    }
+
+    fn told(recorder: &DebuggingRecorder) -> Vec<f64> {
+        let told = recorder.snapshotter().snapshot().into_vec().into_iter().map(|(key, _, _, value)| {
+            assert_eq!((key.key().name(), key.key().labels().count()), ("mainstay_saga_append_batch_size", 0));
+            let DebugValue::Histogram(values) = value else { panic!("it is no histogram") };
+            values.into_iter().map(f64::from).collect::<Vec<_>>()
+        });
+        told.flatten().collect()
+    }
+
+    #[test]
+    fn a_commit_tells_how_many_requests_it_served() {
+        let (disk, sizes, recorder) = (Disk::default(), BatchSizes::new(), DebuggingRecorder::new());
+        let write = |numbers: &[u128], most| {
+            metrics::with_local_recorder(&recorder, || write(&disk, &sizes, numbers, most));
+            told(&recorder)
+        };
+        assert_eq!(write(&[1, 2, 3, 4, 5], 2), [2.0, 2.0, 1.0]);
+        assert_eq!(write(&[6, 7, 8], 100), [3.0]);
+        // Served, though not granted.
+        assert_eq!(write(&[8, 9], 100), [2.0]);
+        assert!(write(&[9], 100).is_empty(), "nothing is written");
+        disk.trouble(Trouble::Write(ErrorKind::StorageFull));
+        assert!(write(&[10], 100).is_empty(), "it did not succeed");
+    }
+
+    #[test]
+    fn a_recorder_that_comes_later_is_told_from_then_on() {
+        let (disk, sizes) = (Disk::default(), BatchSizes::new());
+        let (first, second) = (DebuggingRecorder::new(), DebuggingRecorder::new());
+        let write = |recorder, number| {
+            metrics::with_local_recorder(recorder, || write(&disk, &sizes, &[number], 100));
+            (told(&first), told(&second))
+        };
+        assert_eq!(write(&first, 1), (vec![1.0], vec![]));
+        assert_eq!(write(&second, 2), (vec![1.0], vec![]), "it is not looked up each time");
+        sizes.rebind();
+        assert_eq!(write(&second, 3), (vec![], vec![1.0]));
+    }
+
+    struct Panics;
+
+    impl Recorder for Panics {
+        fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+        fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+        fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+        fn register_counter(&self, _: &Key, _: &Metadata<'_>) -> Counter {
+            Counter::noop()
+        }
+
+        fn register_gauge(&self, _: &Key, _: &Metadata<'_>) -> Gauge {
+            Gauge::noop()
+        }
+
+        fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
+            panic!("on purpose")
+        }
+    }
+
+    #[test]
+    fn a_recorder_that_panics_does_not_close_the_journal() {
+        let (disk, sizes) = (Disk::default(), BatchSizes::new());
+        let answers = metrics::with_local_recorder(&Panics, || write(&disk, &sizes, &[1, 2], 1));
+        for mut answer in answers {
+            answer.try_recv().unwrap().unwrap();
+        }
+    }
+}
+
 fn phases() -> impl Strategy<Value = Phase> {
     prop::sample::select(row::PHASES.to_vec())
 }

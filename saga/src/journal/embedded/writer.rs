@@ -2,6 +2,7 @@
 
 use super::{
     change::{Answer, Change},
+    metrics::BatchSizes,
     owners::Owners,
     store::{Opener, Store, is_full},
     tables::{self, Tables},
@@ -92,6 +93,7 @@ pub(super) struct Writer {
     pub(super) commits: u64,
     pub(super) quick_repair: bool,
     pub(super) most: usize,
+    pub(super) sizes: BatchSizes,
 }
 
 impl Writer {
@@ -124,12 +126,17 @@ impl Writer {
 
     /// Does all of these in one commit, and answers after it.
     fn serve(&mut self, jobs: &mut Vec<Box<dyn Job>>) {
+        let (requests, commits) = (jobs.len(), self.commits);
         let failure = self.reopen().and_then(|()| self.attempt(jobs)).err();
         if let Some(Failure::Broken(_)) = failure {
             self.set(Store::Closed);
         }
         for job in jobs.drain(..) {
             job.answer(failure.as_ref().map(Failure::error));
+        }
+        // Only what was written has made a commit. Nobody waits for the recorder.
+        if self.commits != commits {
+            self.sizes.record(requests);
         }
     }
 
