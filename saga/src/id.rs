@@ -13,12 +13,26 @@ use std::{
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SagaId(u128);
 
+/// So many bits of an id are random, the last ones.
+const RANDOM_BITS: u32 = 80;
+
 impl SagaId {
     /// A new one, made at this moment. That two are equal is not to be expected.
     pub fn new(now: Timestamp) -> Self {
-        const RANDOM_BITS: u32 = 80;
         let random = rand::random::<u128>() & ((1 << RANDOM_BITS) - 1);
         Self(u128::from(now.as_millis()) << RANDOM_BITS | random)
+    }
+
+    /// Before all that are made at this moment or later.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn before(moment: Timestamp) -> Self {
+        Self(u128::from(moment.as_millis()) << RANDOM_BITS)
+    }
+
+    /// When it was made.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn made_at(self) -> Timestamp {
+        Timestamp::from_millis(u64::try_from(self.0 >> RANDOM_BITS).unwrap_or(u64::MAX))
     }
 
     /// One with this number.

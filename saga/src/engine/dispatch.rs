@@ -3,11 +3,15 @@
 use super::{
     attempt::told,
     life::{Begin, spawn},
+    oldest,
     shared::{Base, Shared},
     trace,
 };
 use crate::journal::{Claim, JournalError};
-use futures_util::{FutureExt, future::select};
+use futures_util::{
+    FutureExt,
+    future::{join, select},
+};
 use std::{
     panic::AssertUnwindSafe,
     pin::pin,
@@ -21,7 +25,8 @@ const MOST: usize = 256;
 /// Claims until the engine stops or is no more.
 pub(crate) async fn dispatch<A: Send + Sync + 'static>(base: Arc<Base>, shared: Weak<Shared<A>>) {
     // A claim that is dropped half way leaves the sagas to others, so a stop need not wait for a journal that does not answer.
-    select(pin!(base.stopped()), pin!(claim_forever(&base, &shared))).await;
+    let work = join(claim_forever(&base, &shared), oldest::watch(&base, &shared));
+    select(pin!(base.stopped()), pin!(work)).await;
 }
 
 async fn claim_forever<A: Send + Sync + 'static>(base: &Base, shared: &Weak<Shared<A>>) {

@@ -13,6 +13,11 @@ mod handle;
 mod inputs;
 mod life;
 mod observe;
+#[cfg(feature = "metrics")]
+mod oldest;
+#[cfg(not(feature = "metrics"))]
+#[path = "oldest_off.rs"]
+mod oldest;
 mod operator;
 mod outcome;
 mod read;

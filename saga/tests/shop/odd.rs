@@ -13,6 +13,18 @@ use std::{
 };
 use tokio::time::sleep;
 
+/// What becomes of a look at it, by `find` or `list`.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) enum Looks {
+    #[default]
+    Work,
+    Fail,
+    Panic,
+    Hang,
+    /// Claims, too.
+    Closed,
+}
+
 /// What it is told to be.
 #[derive(Default)]
 pub(crate) struct Odd {
@@ -24,6 +36,22 @@ pub(crate) struct Odd {
     pub(crate) release_takes: Duration,
     /// The times for which sagas were given back.
     pub(crate) released: Arc<Mutex<Vec<Option<Timestamp>>>>,
+    pub(crate) looks: Arc<Mutex<Looks>>,
+    /// The ids after which it was listed.
+    pub(crate) listed: Arc<Mutex<Vec<Option<SagaId>>>>,
+}
+
+impl Odd {
+    fn look<'a, T: 'a>(&self, answer: JournalFuture<'a, T>) -> JournalFuture<'a, T> {
+        let looks = *self.looks.lock().unwrap();
+        match looks {
+            Looks::Work => answer,
+            Looks::Fail => Box::pin(async { Err(JournalError::Transient("on purpose".into())) }),
+            Looks::Panic => Box::pin(async { panic!("on purpose") }),
+            Looks::Closed => Box::pin(async { Err(JournalError::Closed) }),
+            Looks::Hang => Box::pin(std::future::pending()),
+        }
+    }
 }
 
 impl Journal for Odd {
@@ -47,7 +75,11 @@ impl Journal for Odd {
     }
 
     fn claim(&self, claim: Claim) -> JournalFuture<'_, Vec<Claimed>> {
-        self.inner.claim(claim)
+        let looks = *self.looks.lock().unwrap();
+        match looks {
+            Looks::Closed => self.look(self.inner.claim(claim)),
+            _ => self.inner.claim(claim),
+        }
     }
 
     fn claim_one(&self, id: SagaId) -> JournalFuture<'_, Claimed> {
@@ -64,11 +96,12 @@ impl Journal for Odd {
     }
 
     fn find(&self, id: SagaId) -> JournalFuture<'_, Option<Summary>> {
-        self.inner.find(id)
+        self.look(self.inner.find(id))
     }
 
     fn list(&self, filter: Filter, after: Option<SagaId>, at_most: usize) -> JournalFuture<'_, Vec<Summary>> {
-        self.inner.list(filter, after, at_most)
+        self.listed.lock().unwrap().push(after);
+        self.look(self.inner.list(filter, after, at_most))
     }
 
     fn purge(&self, ended_before: Timestamp, at_most: usize) -> JournalFuture<'_, u64> {

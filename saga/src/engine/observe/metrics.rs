@@ -67,6 +67,7 @@ struct Counters {
     claimed: OnceLock<Counter>,
     fenced: OnceLock<Counter>,
     append_seconds: OnceLock<Histogram>,
+    oldest: OnceLock<Gauge>,
     ended: [OnceLock<Counter>; ENDS.len()],
     parked: [OnceLock<Counter>; REASONS.len()],
     steps: Vec<Step>,
@@ -123,6 +124,10 @@ impl Metrics {
         self.counters().appended(took);
     }
 
+    pub(crate) fn oldest(&self, age: Duration) {
+        self.counters().oldest(age);
+    }
+
     pub(crate) fn entered(&self) -> InMemory {
         let counters = self.counters();
         let made =
@@ -170,6 +175,7 @@ impl Counters {
             claimed: OnceLock::new(),
             fenced: OnceLock::new(),
             append_seconds: OnceLock::new(),
+            oldest: OnceLock::new(),
             ended: Default::default(),
             parked: Default::default(),
             steps: graph.nodes().iter().map(|node| step(&node.name)).collect(),
@@ -229,10 +235,25 @@ impl Counters {
         ]
     }
 
+    fn oldest(&self, age: Duration) {
+        let made =
+            || gauge!("mainstay_saga_oldest_active_seconds", "engine" => self.engine, "saga" => Arc::clone(&self.saga));
+        self.oldest.get_or_init(made).set(age);
+    }
+
     fn appended(&self, took: &Took) {
         let made =
             || histogram!("mainstay_saga_append_seconds", "engine" => self.engine, "saga" => Arc::clone(&self.saga));
         self.append_seconds.get_or_init(made).record(took.0);
+    }
+}
+
+/// A recorder that is not told any more is left with nothing.
+impl Drop for Counters {
+    fn drop(&mut self) {
+        if let Some(oldest) = self.oldest.get() {
+            oldest.set(0.0);
+        }
     }
 }
 

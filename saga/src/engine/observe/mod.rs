@@ -12,6 +12,8 @@ use super::trace;
 use crate::{Graph, ParkReason, Record, SagaId};
 use metrics::Metrics;
 use std::sync::Arc;
+#[cfg(feature = "metrics")]
+use std::time::Duration;
 
 /// The observers of one definition.
 pub(crate) struct Observers {
@@ -56,6 +58,12 @@ impl Observers {
     #[cfg(feature = "metrics")]
     pub(crate) fn rebind_metrics(&self, graph: &Graph) {
         self.metrics.rebind(self.engine, graph);
+    }
+
+    /// Tells how old the oldest saga is that has not ended.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn oldest(&self, age: Duration) {
+        self.metrics.oldest(age);
     }
 
     /// Tells of a saga that was taken from the journal.
