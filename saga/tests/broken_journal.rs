@@ -4,7 +4,7 @@ mod shop;
 
 use futures_util::FutureExt;
 use mainstay_saga::{
-    AskError, CancelAck, Draft, Engine, Out, Outcome, Saga, SagaId, StartError, Timestamp,
+    AskError, CancelAck, Config, Draft, Engine, Out, Outcome, Saga, SagaId, StartError, Timestamp,
     journal::{
         Batch, Claim, Claimed, Created, Filter, Grant, Journal, JournalError, JournalFuture, Memory, NewSaga, Stored,
         Summary,
@@ -170,7 +170,10 @@ async fn start_that_panicked_is_in_doubt() {
 async fn away() -> (Arc<Broken>, Engine<Shop>, SagaId) {
     let saga: Saga<Shop, u32, u32> = Saga::define("patient", 1, patient).unwrap();
     let journal = Arc::new(Broken::default());
-    let engine = Engine::builder(Shop::new(), Arc::clone(&journal)).register(&saga).start().await.unwrap();
+    let builder = Engine::builder(Shop::new(), Arc::clone(&journal)).register(&saga);
+    // Nobody else looks into the journal meanwhile.
+    let seldom = Config::default().poll_interval(Duration::from_secs(3_600));
+    let engine = builder.config(seldom).start().await.unwrap();
     let id = engine.start(&saga, "1", 10).await.unwrap().id();
     tokio::time::sleep(Duration::from_secs(10)).await;
     assert_eq!(engine.in_memory(), 0);
