@@ -7,6 +7,7 @@ mod engine;
 mod graph;
 mod id;
 pub mod journal;
+mod panics;
 mod payload;
 mod record;
 pub mod state;

@@ -125,6 +125,18 @@ async fn wish_whose_answer_was_lost_before_the_journal_closed_is_in_doubt() {
     assert!(story(&journal.memory, handle.id()).await.contains(&"cancel requested".to_owned()));
 }
 
+#[tokio::test(start_paused = true)]
+async fn who_asks_a_running_saga_that_breaks_is_told_that_nobody_knows() {
+    let shop = Shop::new();
+    let journal = Arc::new(Broken::default());
+    let engine = engine(&shop, Arc::clone(&journal)).await;
+    shop.plan("a", [Do::Slow]);
+    let handle = engine.start(&chains(), "1", 10).await.unwrap();
+    journal.appends.lock().unwrap().push_back(Flaw::Panics);
+    let error = engine.cancel(handle.id(), "enough").await.unwrap_err();
+    assert!(matches!(error, AskError::Journal(JournalError::Ambiguous(_))), "the engine runs: {error:?}");
+}
+
 fn patient<'s>(mut s: Draft<'s, Shop>, number: Out<'s, u32>) -> Out<'s, u32> {
     s.wait("pause", Duration::from_secs(60));
     number

@@ -4,11 +4,12 @@ use super::{
     observe::{Stopwatch, Took},
     trace::Span,
 };
-use crate::{Payload, StepError, UndoError};
+use crate::{
+    Payload, StepError, UndoError,
+    panics::{caught, quietly},
+};
 use futures_util::future::BoxFuture;
 use std::{
-    any::Any,
-    panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     task::{Context, Poll},
     time::Duration,
@@ -68,7 +69,7 @@ impl Attempt {
 
     fn end(&mut self, ending: Ending) -> Poll<Ended> {
         let took = self.stopwatch.read();
-        drop_quietly(self.work.take());
+        quietly(|| drop(self.work.take()));
         self.alarm = None;
         Poll::Ready(Ended { step: self.step, ending, took })
     }
@@ -103,18 +104,6 @@ impl Work {
     }
 }
 
-/// Calls what a user wrote. A panic becomes its text.
-pub(crate) fn caught<T>(call: impl FnOnce() -> T) -> Result<T, String> {
-    catch_unwind(AssertUnwindSafe(call)).map_err(told)
-}
-
-/// The text of a panic.
-pub(crate) fn told(panic: Box<dyn Any + Send>) -> String {
-    let text = text(&*panic);
-    drop_quietly(panic);
-    text
-}
-
 /// How an attempt ended that panicked: a step may have done half of its work.
 pub(crate) fn unknown(undo: bool, text: &str) -> Ending {
     if undo { Ending::Undo(Err(UndoError::try_again(text))) } else { Ending::Do(Err(StepError::unknown(text))) }
@@ -124,21 +113,8 @@ fn too_late(undo: bool, limit: Option<Duration>) -> Ending {
     unknown(undo, &format!("did not end within {:?}", limit.unwrap_or_default()))
 }
 
-fn text(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    text.map_or_else(|| String::from("panicked"), |text| format!("panicked: {text}"))
-}
-
-/// Drops what a user wrote. If that panics, the attempt has ended all the same.
-fn drop_quietly<T>(value: T) {
-    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(value))) {
-        // Whoever panics in a destructor may do so again.
-        std::mem::forget(panic);
-    }
-}
-
 impl Drop for Attempt {
     fn drop(&mut self) {
-        drop_quietly(self.work.take());
+        quietly(|| drop(self.work.take()));
     }
 }

@@ -1,13 +1,15 @@
 //! Takes sagas that are due: after a crash, at their time, or from who left them.
 
 use super::{
-    attempt::told,
     life::{Begin, spawn},
     oldest,
     shared::{Base, Shared},
     trace,
 };
-use crate::journal::{Claim, JournalError};
+use crate::{
+    journal::{Claim, JournalError},
+    panics::told,
+};
 use futures_util::{
     FutureExt,
     future::{join, select},

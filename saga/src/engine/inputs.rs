@@ -2,12 +2,13 @@
 
 use super::{
     ask::{Answer, Ask, Reply, tell},
-    attempt::{Ended, Ending, caught},
+    attempt::{Ended, Ending},
     outcome::{AskError, CancelAck, SignalAck},
     run::Run,
 };
 use crate::{
     FailedAs, Kind, ParkReason, Payload, Record, Timestamp,
+    panics::caught,
     state::{IllegalRecord, Status},
     text::cut,
 };

@@ -2,7 +2,6 @@
 
 use super::{
     ask::{Ask, tell},
-    attempt::told,
     observe::Stopwatch,
     outcome::{AskError, Outcome},
     read::fold,
@@ -15,6 +14,7 @@ use super::{
 use crate::{
     Graph, ParkReason, Payload, Record, Timestamp,
     journal::{Claimed, Created, Grant, JournalError, NewSaga, Phase},
+    panics::told,
     state::{IllegalRecord, State},
     text::cut,
 };
@@ -109,7 +109,7 @@ impl<A: Send + Sync + 'static> Task<A> {
         }
     }
 
-    /// Gives the saga back after a panic of what is called here: a journal, a subscriber, a recorder. It is due again after a while.
+    /// Gives the saga back after a panic of what is called here: a journal, or a span. It is due again after a while.
     async fn broken(&self, panic: &str, was_asked: bool) -> Stage {
         let id = self.seat.id;
         if was_asked {

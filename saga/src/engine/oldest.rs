@@ -24,7 +24,7 @@ pub(crate) async fn watch<A: Send + Sync + 'static>(base: &Base, shared: &Weak<S
     let mut watched = shared.upgrade().map(|engine| Oldest::of_each_name(&engine.known)).unwrap_or_default();
     while shared.strong_count() > 0 {
         for oldest in &mut watched {
-            // A journal or a recorder that panics is told of where something depends on it.
+            // A journal that panics is told of where something depends on it.
             drop(AssertUnwindSafe(oldest.look(base)).catch_unwind().await);
         }
         sleep(base.config.poll_interval).await;

@@ -2,7 +2,7 @@
 
 use super::{
     ask::Answer,
-    attempt::{Attempt, Ended, Ending, Work, caught, unknown},
+    attempt::{Attempt, Ended, Ending, Work, unknown},
     observe::{InMemory, Stopwatch, Timings},
     outcome::{AskError, Outcome},
     seat::Seat,
@@ -13,6 +13,7 @@ use crate::{
     Graph, ParkReason, Payload, Record, StepCx, Timestamp, UndoCx,
     define::Unreadable,
     journal::{Batch, Grant, JournalError, Phase},
+    panics::caught,
     state::{IllegalRecord, State},
 };
 use futures_util::{StreamExt, stream::FuturesUnordered};

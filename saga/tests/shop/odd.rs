@@ -21,8 +21,10 @@ pub(crate) enum Looks {
     Fail,
     Panic,
     Hang,
-    /// Claims, too.
+    /// It is closed, for claims, too.
     Closed,
+    /// Claims fail, too.
+    NoClaims,
 }
 
 /// What it is told to be.
@@ -46,7 +48,7 @@ impl Odd {
         let looks = *self.looks.lock().unwrap();
         match looks {
             Looks::Work => answer,
-            Looks::Fail => Box::pin(async { Err(JournalError::Transient("on purpose".into())) }),
+            Looks::Fail | Looks::NoClaims => Box::pin(async { Err(JournalError::Transient("on purpose".into())) }),
             Looks::Panic => Box::pin(async { panic!("on purpose") }),
             Looks::Closed => Box::pin(async { Err(JournalError::Closed) }),
             Looks::Hang => Box::pin(std::future::pending()),
@@ -77,7 +79,7 @@ impl Journal for Odd {
     fn claim(&self, claim: Claim) -> JournalFuture<'_, Vec<Claimed>> {
         let looks = *self.looks.lock().unwrap();
         match looks {
-            Looks::Closed => self.look(self.inner.claim(claim)),
+            Looks::Closed | Looks::NoClaims => self.look(self.inner.claim(claim)),
             _ => self.inner.claim(claim),
         }
     }

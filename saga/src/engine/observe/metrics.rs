@@ -1,6 +1,6 @@
 //! Counters, gauges and histograms through the `metrics` facade.
 
-use crate::{FailedAs, Graph, ParkReason, Record};
+use crate::{FailedAs, Graph, ParkReason, Record, panics::quietly};
 use metrics::{Counter, Gauge, Histogram, Label, counter, gauge, histogram};
 use std::{
     sync::{Arc, OnceLock, PoisonError, RwLock},
@@ -16,7 +16,8 @@ pub(crate) struct InMemory(Gauge);
 
 impl Drop for InMemory {
     fn drop(&mut self) {
-        self.0.decrement(1.0);
+        // While a panic unwinds, perhaps.
+        quietly(|| self.0.decrement(1.0));
     }
 }
 
@@ -132,9 +133,13 @@ impl Metrics {
         let counters = self.counters();
         let made =
             || gauge!("mainstay_saga_in_memory", "engine" => counters.engine, "saga" => Arc::clone(&counters.saga));
-        let gauge = counters.in_memory.get_or_init(made).clone();
-        gauge.increment(1.0);
-        InMemory(gauge)
+        let mut in_memory = InMemory(Gauge::noop());
+        quietly(|| {
+            let gauge = counters.in_memory.get_or_init(made);
+            gauge.increment(1.0);
+            in_memory = InMemory(gauge.clone());
+        });
+        in_memory
     }
 
     pub(crate) fn claimed(&self) {
@@ -252,7 +257,7 @@ impl Counters {
 impl Drop for Counters {
     fn drop(&mut self) {
         if let Some(oldest) = self.oldest.get() {
-            oldest.set(0.0);
+            quietly(|| oldest.set(0.0));
         }
     }
 }

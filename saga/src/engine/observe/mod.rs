@@ -1,4 +1,4 @@
-//! Those outside who are told what the journal has kept, never under a lock of ours.
+//! Those outside who are told what the journal has kept, never under a lock of ours. One that panics stops nothing.
 
 #[cfg(feature = "metrics")]
 mod metrics;
@@ -9,7 +9,7 @@ mod metrics;
 pub(crate) use metrics::{InMemory, Stopwatch, Timings, Took};
 
 use super::trace;
-use crate::{Graph, ParkReason, Record, SagaId};
+use crate::{Graph, ParkReason, Record, SagaId, panics::quietly};
 use metrics::Metrics;
 use std::sync::Arc;
 #[cfg(feature = "metrics")]
@@ -31,7 +31,7 @@ impl Observers {
     pub(crate) fn recorded(&self, id: SagaId, records: &[Record]) {
         for record in records {
             trace::recorded(self.engine, &self.saga, id, record);
-            self.metrics.recorded(record);
+            quietly(|| self.metrics.recorded(record));
         }
     }
 
@@ -42,12 +42,12 @@ impl Observers {
 
     /// Tells how long attempts took whose ends are durable.
     pub(crate) fn timed(&self, timings: &mut Timings) {
-        self.metrics.timed(timings);
+        quietly(|| self.metrics.timed(timings));
     }
 
     /// Tells how long the journal took to keep records.
     pub(crate) fn appended(&self, took: &Took) {
-        self.metrics.appended(took);
+        quietly(|| self.metrics.appended(took));
     }
 
     /// Tells of a saga that is in memory, until what is given is dropped.
@@ -63,16 +63,16 @@ impl Observers {
     /// Tells how old the oldest saga is that has not ended.
     #[cfg(feature = "metrics")]
     pub(crate) fn oldest(&self, age: Duration) {
-        self.metrics.oldest(age);
+        quietly(|| self.metrics.oldest(age));
     }
 
     /// Tells of a saga that was taken from the journal.
     pub(crate) fn claimed(&self) {
-        self.metrics.claimed();
+        quietly(|| self.metrics.claimed());
     }
 
     /// Tells of a saga that another owner has taken.
     pub(crate) fn fenced(&self) {
-        self.metrics.fenced();
+        quietly(|| self.metrics.fenced());
     }
 }

@@ -1,8 +1,9 @@
-//! Through `tracing`.
+//! Through `tracing`. A subscriber that panics at an event stops nothing.
 
 use crate::{
     Graph, Record, SagaId,
     journal::{Grant, JournalError},
+    panics::quietly,
 };
 use std::time::Duration;
 use tracing::{Instrument, debug, debug_span, info, info_span, warn};
@@ -33,7 +34,7 @@ pub(crate) fn step(step: &str, attempt: u32, undo: bool) -> Span {
 
 /// What the journal has kept.
 pub(crate) fn recorded(engine: &'static str, saga: &str, id: SagaId, record: &Record) {
-    match record {
+    quietly(|| match record {
         Record::Created { key, .. } => debug!(engine, saga, %id, key = &**key, "saga was started"),
         Record::StepFailed { step, outcome, error, retry_at } => {
             let will_retry = retry_at.is_some();
@@ -56,21 +57,21 @@ pub(crate) fn recorded(engine: &'static str, saga: &str, id: SagaId, record: &Re
         Record::Compensated => info!(engine, saga, %id, "saga was compensated"),
         Record::Abandoned(by) => warn!(engine, saga, %id, by = &*by.by, reason = &*by.reason, "saga was abandoned"),
         _ => {}
-    }
+    });
 }
 
 pub(crate) fn journal_failed(engine: &'static str, id: SagaId, error: &JournalError, pause: Duration) {
-    warn!(engine, %id, %error, ?pause, "journal failed and is asked again");
+    quietly(|| warn!(engine, %id, %error, ?pause, "journal failed and is asked again"));
 }
 
 pub(crate) fn lost(engine: &'static str, grant: Grant, error: &JournalError) {
-    warn!(engine, id = %grant.id, epoch = grant.epoch, %error, "saga was lost to another owner");
+    quietly(|| warn!(engine, id = %grant.id, epoch = grant.epoch, %error, "saga was lost to another owner"));
 }
 
 pub(crate) fn broken(engine: &'static str, id: SagaId, panic: &str) {
-    warn!(engine, %id, panic, "task of a saga panicked and gives it back");
+    quietly(|| warn!(engine, %id, panic, "task of a saga panicked and gives it back"));
 }
 
 pub(crate) fn claim_failed(engine: &'static str, error: &JournalError) {
-    warn!(engine, %error, "due sagas could not be claimed");
+    quietly(|| warn!(engine, %error, "due sagas could not be claimed"));
 }

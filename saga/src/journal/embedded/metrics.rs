@@ -1,10 +1,8 @@
 //! How many requests a commit serves, through the `metrics` facade.
 
+use crate::panics::quietly;
 use metrics::{Histogram, histogram};
-use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, Mutex, OnceLock, PoisonError},
-};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// A histogram, made when it is first given something. Clones are the same.
 ///
@@ -21,9 +19,8 @@ impl BatchSizes {
         let histogram = Arc::clone(&self.0.lock().unwrap_or_else(PoisonError::into_inner));
         #[expect(clippy::cast_precision_loss, reason = "the queue is far shorter")]
         let requests = requests as f64;
-        let record = || histogram.get_or_init(|| histogram!("mainstay_saga_append_batch_size")).record(requests);
-        // The thread that writes must outlive a recorder that panics, which has told what it had to say.
-        drop(catch_unwind(AssertUnwindSafe(record)));
+        // The thread that writes must outlive a recorder that panics.
+        quietly(|| histogram.get_or_init(|| histogram!("mainstay_saga_append_batch_size")).record(requests));
     }
 
     /// Takes the recorder that is installed when something is recorded next.
