@@ -8,11 +8,16 @@ use mainstay_saga::{
     journal::{JournalError, Memory},
 };
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
-use shop::{Do, Shop, chains, engine, odd::Odd, orders};
+use shop::{
+    Do, Shop, chains, engine,
+    odd::{Looks, Odd},
+    orders,
+};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::{Debug, Write as _},
     sync::{Arc, LazyLock, Mutex},
+    time::Duration,
 };
 use tracing::{
     Dispatch, Event, Subscriber,
@@ -184,4 +189,21 @@ fn only_what_another_owner_has_is_called_lost() {
         let counted = counted.iter().any(|(key, ..)| key.key().name() == "mainstay_saga_fenced_total");
         assert_eq!((logged, counted), (is_lost, is_lost), "{}", error());
     }
+}
+
+#[test]
+fn journal_that_cannot_be_looked_at_for_the_oldest_is_an_event() {
+    LazyLock::force(&ANOTHER);
+    let (capture, recorder) = (Capture::default(), DebuggingRecorder::new());
+    let story = async {
+        let journal = Odd::default();
+        *journal.looks.lock().unwrap() = Looks::Fail;
+        let engine = engine(&Shop::new(), journal).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        engine.shutdown(Duration::from_secs(1)).await;
+    };
+    let seen = registry().with(capture.clone());
+    metrics::with_local_recorder(&recorder, || tracing::subscriber::with_default(seen, || run(story)));
+    let expected = "WARN oldest saga could not be looked for engine=\"saga\" error=the journal did nothing: on purpose";
+    assert!(capture.events.lock().unwrap().iter().any(|event| event == expected), "{:?}", capture.events);
 }

@@ -3,21 +3,24 @@
 use crate::{FailedAs, Graph, ParkReason, Record, panics::quietly};
 use metrics::{Counter, Gauge, Histogram, Label, counter, gauge, histogram};
 use std::{
-    sync::{Arc, OnceLock, PoisonError, RwLock},
+    sync::{
+        Arc, OnceLock, PoisonError, RwLock,
+        atomic::{AtomicI64, Ordering},
+    },
     time::Duration,
 };
 use tokio::time::Instant;
 
-/// What is counted of one definition.
-pub(crate) struct Metrics(RwLock<Arc<Counters>>);
+/// What is counted of one definition. Clones are the same.
+#[derive(Clone)]
+pub(crate) struct Metrics(Arc<RwLock<Arc<Counters>>>);
 
 /// A saga in memory, counted until it is dropped.
-pub(crate) struct InMemory(Gauge);
+pub(crate) struct InMemory(Metrics);
 
 impl Drop for InMemory {
     fn drop(&mut self) {
-        // While a panic unwinds, perhaps.
-        quietly(|| self.0.decrement(1.0));
+        self.0.hold(-1);
     }
 }
 
@@ -64,6 +67,8 @@ struct Counters {
     engine: &'static str,
     saga: Arc<str>,
     in_memory: OnceLock<Gauge>,
+    /// What was added to that gauge.
+    held: AtomicI64,
     started: OnceLock<Counter>,
     claimed: OnceLock<Counter>,
     fenced: OnceLock<Counter>,
@@ -106,7 +111,7 @@ const OUTCOMES: [(&str, &str); 6] = [
 
 impl Metrics {
     pub(crate) fn new(engine: &'static str, graph: &Graph) -> Self {
-        Self(RwLock::new(Arc::new(Counters::new(engine, graph))))
+        Self(Arc::new(RwLock::new(Arc::new(Counters::new(engine, graph)))))
     }
 
     pub(crate) fn recorded(&self, record: &Record) {
@@ -130,16 +135,23 @@ impl Metrics {
     }
 
     pub(crate) fn entered(&self) -> InMemory {
-        let counters = self.counters();
-        let made =
-            || gauge!("mainstay_saga_in_memory", "engine" => counters.engine, "saga" => Arc::clone(&counters.saga));
-        let mut in_memory = InMemory(Gauge::noop());
-        quietly(|| {
-            let gauge = counters.in_memory.get_or_init(made);
-            gauge.increment(1.0);
-            in_memory = InMemory(gauge.clone());
-        });
-        in_memory
+        self.hold(1);
+        InMemory(self.clone())
+    }
+
+    /// Counts so many more sagas in memory, with the recorder of now.
+    fn hold(&self, more: i64) {
+        let mut counters = self.counters();
+        counters.hold(more);
+        // What was added to counters that a `rebind` had emptied is moved on.
+        loop {
+            let present = self.counters();
+            if Arc::ptr_eq(&counters, &present) {
+                return;
+            }
+            counters.move_to(&present);
+            counters = present;
+        }
     }
 
     pub(crate) fn claimed(&self) {
@@ -157,7 +169,7 @@ impl Metrics {
         let new = Arc::new(Counters::new(engine, graph));
         let old = std::mem::replace(&mut *self.0.write().unwrap_or_else(PoisonError::into_inner), new);
         // Without the lock, like all code of the recorder.
-        drop(old);
+        old.move_to(&self.counters());
     }
 
     fn counters(&self) -> Arc<Counters> {
@@ -176,6 +188,7 @@ impl Counters {
             engine,
             saga: Arc::clone(&graph.name),
             in_memory: OnceLock::new(),
+            held: AtomicI64::new(0),
             started: OnceLock::new(),
             claimed: OnceLock::new(),
             fenced: OnceLock::new(),
@@ -200,6 +213,29 @@ impl Counters {
                 }
             }
         }
+    }
+
+    fn hold(&self, more: i64) {
+        // Relaxed: a sum, in whatever order.
+        self.held.fetch_add(more, Ordering::Relaxed);
+        self.tell_in_memory(more);
+    }
+
+    /// Moves the sagas in memory to another recorder.
+    fn move_to(&self, other: &Self) {
+        // Relaxed: whoever takes a unit is the only one who does; the lock around the counters orders it after its addition.
+        let held = self.held.swap(0, Ordering::Relaxed);
+        if held != 0 {
+            self.tell_in_memory(-held);
+            other.hold(held);
+        }
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "there is no room for so many sagas")]
+    fn tell_in_memory(&self, more: i64) {
+        let made = || gauge!("mainstay_saga_in_memory", "engine" => self.engine, "saga" => Arc::clone(&self.saga));
+        // While a panic unwinds, perhaps.
+        quietly(|| self.in_memory.get_or_init(made).increment(more as f64));
     }
 
     fn count(&self, place: &OnceLock<Counter>, name: &'static str) {

@@ -37,3 +37,6 @@ pub(crate) const fn lost(_engine: &'static str, _grant: Grant, _error: &JournalE
 pub(crate) const fn broken(_engine: &'static str, _id: SagaId, _panic: &str) {}
 
 pub(crate) const fn claim_failed(_engine: &'static str, _error: &JournalError) {}
+
+#[cfg(feature = "metrics")]
+pub(crate) const fn look_failed(_engine: &'static str, _error: &JournalError) {}

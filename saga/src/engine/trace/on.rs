@@ -75,3 +75,8 @@ pub(crate) fn broken(engine: &'static str, id: SagaId, panic: &str) {
 pub(crate) fn claim_failed(engine: &'static str, error: &JournalError) {
     quietly(|| warn!(engine, %error, "due sagas could not be claimed"));
 }
+
+#[cfg(feature = "metrics")]
+pub(crate) fn look_failed(engine: &'static str, error: &JournalError) {
+    quietly(|| warn!(engine, %error, "oldest saga could not be looked for"));
+}

@@ -134,7 +134,7 @@ impl Writer {
         for job in jobs.drain(..) {
             job.answer(failure.as_ref().map(Failure::error));
         }
-        // Only what was written has made a commit. Nobody waits for the recorder.
+        // Only what was written has made a commit. Who is answered does not wait for the recorder.
         if self.commits != commits {
             self.sizes.record(requests);
         }
