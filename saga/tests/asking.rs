@@ -135,7 +135,7 @@ async fn id_of_a_signal_has_a_length() {
     let engine = approver(&shop, &journal).await;
     let handle = engine.start(&approvals(), "1", 1).await.unwrap();
     let (id, ada) = (handle.id(), Approval { by: "Ada".to_owned() });
-    for signal_id in [String::new(), "i".repeat(257)] {
+    for signal_id in [String::new(), "i".repeat(257), "é".repeat(129)] {
         let error = engine.signal(id, "approval", &signal_id, &ada).await.unwrap_err();
         assert!(matches!(error, AskError::InvalidSignalId), "{error:?}");
     }

@@ -7,7 +7,7 @@ use mainstay_saga::{
     Draft, Engine, Out, Saga, SagaId, Step, Timestamp,
     journal::{Batch, Journal, Memory, NewSaga, Phase},
 };
-use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
+use metrics::{Counter, Gauge, GaugeFn, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
 use shop::{
     Do, Shop, chains, engine,
     odd::{Looks, Odd},
@@ -17,6 +17,7 @@ use std::{
     sync::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
+        mpsc::{Receiver, Sender, channel},
     },
     time::Duration,
 };
@@ -34,6 +35,8 @@ fn runtime() -> Runtime {
 struct Gauges {
     ages: Mutex<BTreeMap<String, Arc<AtomicU64>>>,
     in_memory: Arc<AtomicU64>,
+    /// In its place.
+    held: Option<Arc<Held>>,
 }
 
 impl Gauges {
@@ -67,7 +70,8 @@ impl Recorder for Gauges {
 
     fn register_gauge(&self, key: &Key, _: &Metadata<'_>) -> Gauge {
         if key.name() == "mainstay_saga_in_memory" {
-            return Gauge::from_arc(Arc::clone(&self.in_memory));
+            let plain = || Gauge::from_arc(Arc::clone(&self.in_memory));
+            return self.held.clone().map_or_else(plain, Gauge::from_arc);
         }
         assert_eq!(key.name(), "mainstay_saga_oldest_active_seconds");
         let labels: Vec<_> = key.labels().map(|label| (label.key(), label.value())).collect();
@@ -361,4 +365,55 @@ fn sagas_in_memory_move_to_the_new_recorder() {
         assert_eq!((engine.in_memory(), counted()), (0, (0.0, 0.0)));
         drop((engine, runtime));
     });
+}
+
+/// A gauge whose first decrement waits for a word.
+struct Held(Arc<AtomicU64>, Mutex<Option<(Sender<()>, Receiver<()>)>>);
+
+impl GaugeFn for Held {
+    fn increment(&self, by: f64) {
+        if by < 0.0
+            && let Some((here, go_on)) = self.1.lock().unwrap().take()
+        {
+            here.send(()).unwrap();
+            go_on.recv().unwrap();
+        }
+        self.0.increment(by);
+    }
+
+    fn decrement(&self, by: f64) {
+        self.increment(-by);
+    }
+
+    fn set(&self, to: f64) {
+        self.0.set(to);
+    }
+}
+
+#[test]
+fn sagas_in_memory_are_counted_once_though_two_rebind_at_a_time() {
+    let (is_here, here) = channel();
+    let (goes_on, go_on) = channel();
+    let (mut first, second, third) = (Gauges::default(), Gauges::default(), Gauges::default());
+    first.held = Some(Arc::new(Held(Arc::clone(&first.in_memory), Mutex::new(Some((is_here, go_on))))));
+    let runtime = runtime();
+    let engine = metrics::with_local_recorder(&first, || {
+        runtime.block_on(async {
+            let engine = napping(Memory::new()).await;
+            start(&engine, &naps(1), "1").await;
+            engine
+        })
+    });
+    std::thread::scope(|scope| {
+        scope.spawn(|| metrics::with_local_recorder(&second, || engine.rebind_metrics()));
+        // It is with the recorder before, which is told of less, and is overtaken.
+        here.recv().unwrap();
+        metrics::with_local_recorder(&third, || {
+            engine.rebind_metrics();
+            runtime.block_on(start(&engine, &naps(1), "2"));
+        });
+        goes_on.send(()).unwrap();
+    });
+    assert_eq!((first.in_memory(), second.in_memory(), third.in_memory()), (0.0, 0.0, 2.0));
+    metrics::with_local_recorder(&third, || drop((engine, runtime)));
 }

@@ -14,6 +14,7 @@ use std::{
     future::{Ready, ready},
     io,
     pin::pin,
+    sync::{Arc, Mutex},
     task::{Context, Poll},
     time::Duration,
 };
@@ -282,8 +283,8 @@ fn each_call_earns_its_own_readiness() {
 
 #[test]
 fn a_call_is_made_when_its_future_runs() {
-    let counter = std::sync::Arc::new(std::sync::atomic::AtomicU32::new(0));
-    let calls = std::sync::Arc::clone(&counter);
+    let counter = Arc::new(std::sync::atomic::AtomicU32::new(0));
+    let calls = Arc::clone(&counter);
     let service = service_fn(move |(): ()| {
         // Only the number matters, and one thread does all of this.
         counter.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
@@ -402,4 +403,37 @@ mod http {
             assert_eq!(answered(status, None), Ok(status), "a service that works");
         }
     }
+}
+
+/// Charges, and has that written to a ledger whose circuit is open.
+fn charged_and_noted(attempts: &Arc<Mutex<Vec<&'static str>>>) -> Saga<(), u64, ()> {
+    let (charges, undos) = (Arc::clone(attempts), Arc::clone(attempts));
+    let charge = Participant::new(service_fn(move |_: u64| {
+        charges.lock().unwrap().push("charge");
+        ready(Ok::<_, Error<io::Error>>(()))
+    }));
+    let open = || Err::<(), Error<io::Error>>(Refused::new(Reason::CircuitOpen, "ledger").into());
+    let ledger = Participant::new(service_fn(move |_: u64| ready(open())));
+    let both = move |_, cents| {
+        let charge = charge.clone();
+        async move {
+            charge.call(cents).await?;
+            ledger.call(cents).await.map_err(StepError::after_effects)
+        }
+    };
+    let undo = move |_, _, _: Effect<()>| {
+        undos.lock().unwrap().push("undo");
+        ready(Ok(()))
+    };
+    Saga::define("order", 1, |mut s, cents| s.step(Step::named("charge").attempts(2), cents, both, undo)).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_step_did_before_it_was_refused_is_undone() {
+    let calls = Arc::default();
+    let saga = charged_and_noted(&calls);
+    let engine = Engine::builder((), Memory::new()).register(&saga).start().await.unwrap();
+    let outcome = engine.start(&saga, "1", 10).await.unwrap().outcome().await.unwrap();
+    assert!(matches!(outcome, Outcome::Compensated(Cause::StepFailed { outcome: FailedAs::Unknown, .. })));
+    assert_eq!(*calls.lock().unwrap(), ["charge", "charge", "undo"]);
 }

@@ -114,6 +114,21 @@ impl StepError {
         self
     }
 
+    /// The same error of an attempt that had done something before: [`unknown`](Self::unknown), whatever this one call has done.
+    ///
+    /// For every call of a step but the first: that the second was refused does not make the first undone.
+    ///
+    /// ```
+    /// use mainstay_saga::{FailedAs, StepError};
+    ///
+    /// let refused = StepError::not_executed("the circuit is open");
+    /// assert_eq!(refused.after_effects().outcome(), FailedAs::Unknown);
+    /// ```
+    #[must_use]
+    pub fn after_effects(self) -> Self {
+        Self { outcome: FailedAs::Unknown, ..self }
+    }
+
     /// What is known of the attempt.
     pub fn outcome(&self) -> FailedAs {
         self.outcome

@@ -19,7 +19,9 @@ use tower_service::Service;
 /// | the same, because the service is overloaded | unknown, with its time to come back; see [`sheds_first`](Self::sheds_first) |
 /// | any other response | the response |
 ///
-/// So nothing is taken for undone that might have been done. A response that says no to what the saga wants, such as an HTTP 409 or
+/// So nothing is taken for undone that might have been done, as long as the call is the first effect of its step. Through `?` a step says
+/// of itself what is told of the call; one that has done something before turns it into *unknown*, by
+/// `.map_err(StepError::after_effects)`. A response that says no to what the saga wants, such as an HTTP 409 or
 /// 422, comes from a service that works: to make it a [rejection](StepError::rejected) is up to the step. In an undo `?` turns what
 /// is told into *try again*.
 ///

@@ -141,9 +141,13 @@ impl Metrics {
 
     /// Counts so many more sagas in memory, with the recorder of now.
     fn hold(&self, more: i64) {
-        let mut counters = self.counters();
+        let counters = self.counters();
         counters.hold(more);
-        // What was added to counters that a `rebind` had emptied is moved on.
+        self.follow(counters);
+    }
+
+    /// Moves on what was added to these counters after a `rebind` had replaced them.
+    fn follow(&self, mut counters: Arc<Counters>) {
         loop {
             let present = self.counters();
             if Arc::ptr_eq(&counters, &present) {
@@ -169,7 +173,7 @@ impl Metrics {
         let new = Arc::new(Counters::new(engine, graph));
         let old = std::mem::replace(&mut *self.0.write().unwrap_or_else(PoisonError::into_inner), new);
         // Without the lock, like all code of the recorder.
-        old.move_to(&self.counters());
+        self.follow(old);
     }
 
     fn counters(&self) -> Arc<Counters> {
