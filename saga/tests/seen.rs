@@ -4,7 +4,7 @@
 mod shop;
 
 use mainstay_saga::{
-    Outcome,
+    Effect, Engine, Outcome, Saga, StepError,
     journal::{JournalError, Memory},
 };
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
@@ -119,10 +119,8 @@ fn rare_things_are_told_as_sentences() {
     }
 }
 
-#[test]
-fn what_happens_is_counted_by_saga_and_outcome() {
-    let recorder = DebuggingRecorder::new();
-    metrics::with_local_recorder(&recorder, || run(story()));
+/// What was counted, by the name and the labels.
+fn counted(recorder: &DebuggingRecorder) -> BTreeMap<String, String> {
     let mut counted = BTreeMap::new();
     for (key, _, _, value) in recorder.snapshotter().snapshot().into_vec() {
         let labels: Vec<_> = key.key().labels().map(metrics::Label::value).collect();
@@ -133,6 +131,14 @@ fn what_happens_is_counted_by_saga_and_outcome() {
         };
         counted.insert(format!("{} {}", key.key().name(), labels.join(" ")), value);
     }
+    counted
+}
+
+#[test]
+fn what_happens_is_counted_by_saga_and_outcome() {
+    let recorder = DebuggingRecorder::new();
+    metrics::with_local_recorder(&recorder, || run(story()));
+    let counted = counted(&recorder);
     let expected = [
         ("mainstay_saga_append_seconds saga chain", "14"),
         ("mainstay_saga_append_seconds saga order", "6"),
@@ -207,4 +213,22 @@ fn journal_that_cannot_be_looked_at_for_the_oldest_is_an_event() {
     metrics::with_local_recorder(&recorder, || tracing::subscriber::with_default(seen, || run(story)));
     let expected = "WARN oldest saga could not be looked for engine=\"saga\" error=the journal did nothing: on purpose";
     assert!(capture.events.lock().unwrap().iter().any(|event| event == expected), "{:?}", capture.events);
+}
+
+#[test]
+fn rejection_of_all_attempts_is_counted_as_a_rejection() {
+    let recorder = DebuggingRecorder::new();
+    let saga = Saga::<(), u32, u32>::define("refused", 1, |mut s, number| {
+        let no = async |_, _: u32| Err(StepError::rejected_for_key("no"));
+        s.step("ask", number, no, async |_, _, _: Effect<u32>| Ok(()))
+    });
+    let saga = saga.unwrap();
+    let story = async {
+        let engine = Engine::builder(Arc::new(()), Memory::new()).register(&saga).start().await.unwrap();
+        engine.start(&saga, "1", 10).await.unwrap().outcome().await.unwrap()
+    };
+    metrics::with_local_recorder(&recorder, || run(story));
+    let attempts: Vec<_> = counted(&recorder).into_iter().filter(|(key, _)| key.contains("attempts_total")).collect();
+    let expected = ("mainstay_saga_step_attempts_total saga refused ask do rejected".to_owned(), "1".to_owned());
+    assert_eq!(attempts, [expected]);
 }
