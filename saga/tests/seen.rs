@@ -4,8 +4,8 @@
 mod shop;
 
 use mainstay_saga::{
-    Effect, Engine, Outcome, Saga, StepError,
-    journal::{JournalError, Memory},
+    Effect, Engine, Outcome, Saga, SagaId, StepError, Timestamp,
+    journal::{Batch, Journal, JournalError, Memory, NewSaga, Phase},
 };
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 use shop::{
@@ -231,4 +231,25 @@ fn rejection_of_all_attempts_is_counted_as_a_rejection() {
     let attempts: Vec<_> = counted(&recorder).into_iter().filter(|(key, _)| key.contains("attempts_total")).collect();
     let expected = ("mainstay_saga_step_attempts_total saga refused ask do rejected".to_owned(), "1".to_owned());
     assert_eq!(attempts, [expected]);
+}
+
+#[test]
+fn end_of_a_saga_that_nobody_can_read_is_told() {
+    LazyLock::force(&ANOTHER);
+    let (capture, recorder) = (Capture::default(), DebuggingRecorder::new());
+    let story = async {
+        let (journal, at) = (Memory::new(), Timestamp::from_millis(0));
+        let id = SagaId::new(at);
+        let new = NewSaga { id, saga: "chain".into(), version: 1, key: "1".into(), at };
+        journal.create(new, Batch { records: vec![b"?".to_vec()], nonce: 1, phase: Phase::Parked, at }).await.unwrap();
+        let engine = engine(&Shop::new(), journal).await;
+        engine.operator("ada").abandon(id, "nobody can read it").await.unwrap();
+    };
+    let seen = registry().with(capture.clone());
+    metrics::with_local_recorder(&recorder, || tracing::subscriber::with_default(seen, || run(story)));
+    let expected = ["WARN saga was abandoned engine=\"saga\" saga=\"chain\" by=\"ada\" reason=\"nobody can read it\""];
+    assert_eq!(*capture.events.lock().unwrap(), expected);
+    let counted = counted(&recorder);
+    let ended = counted.get("mainstay_saga_ended_total saga chain abandoned");
+    assert_eq!(ended.map(String::as_str), Some("1"), "{counted:#?}");
 }
