@@ -236,3 +236,23 @@ fn task_that_is_dropped_while_it_is_asked_answers() {
         assert_eq!(engine.cancel(id, "enough").await.unwrap(), CancelAck::Accepted);
     });
 }
+
+#[test]
+fn task_that_is_dropped_before_the_saga_is_made_answers_who_waits_for_the_start() {
+    let mut runtimes = [(); 2]
+        .map(|()| Some(tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap()));
+    let shop = Shop::new();
+    let engine = runtimes[0].as_ref().unwrap().block_on(engine(&shop, Memory::new()));
+    let starting = engine.clone();
+    let mut started = Box::pin(async move { starting.start(&chains(), "1", 10).await });
+    // The task of the saga is with the runtime that starts it.
+    runtimes[1].as_ref().unwrap().block_on(async {
+        assert!((&mut started).now_or_never().is_none());
+    });
+    drop(runtimes[1].take());
+    runtimes[0].as_ref().unwrap().block_on(async {
+        let answer = tokio::time::timeout(Duration::from_secs(1), started).await.expect("somebody answers");
+        assert!(matches!(answer, Err(StartError::Journal(JournalError::Ambiguous(_)))), "{answer:?}");
+        assert_eq!(engine.in_memory(), 0);
+    });
+}
