@@ -20,6 +20,8 @@ use std::{
 #[derive(Debug, Clone, Copy)]
 enum Flaw {
     Panics,
+    /// After a second.
+    PanicsLate,
     LosesAnswer,
     IsClosed,
 }
@@ -45,7 +47,7 @@ impl Journal for Broken {
         Box::pin(async move {
             match flaw {
                 None => self.memory.create(new, batch).await,
-                Some(Flaw::Panics) => panic!("on purpose"),
+                Some(Flaw::Panics | Flaw::PanicsLate) => panic!("on purpose"),
                 Some(Flaw::LosesAnswer) => self.memory.create(new, batch).await.and(Err(lost())),
                 Some(Flaw::IsClosed) => Err(JournalError::Closed),
             }
@@ -58,6 +60,10 @@ impl Journal for Broken {
             match flaw {
                 None => self.memory.append(grant, batch).await,
                 Some(Flaw::Panics) => panic!("on purpose"),
+                Some(Flaw::PanicsLate) => {
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                    panic!("on purpose")
+                }
                 Some(Flaw::LosesAnswer) => self.memory.append(grant, batch).await.and(Err(lost())),
                 Some(Flaw::IsClosed) => Err(JournalError::Closed),
             }
@@ -255,4 +261,17 @@ fn task_that_is_dropped_before_the_saga_is_made_answers_who_waits_for_the_start(
         assert!(matches!(answer, Err(StartError::Journal(JournalError::Ambiguous(_)))), "{answer:?}");
         assert_eq!(engine.in_memory(), 0);
     });
+}
+
+#[tokio::test(start_paused = true)]
+async fn wish_that_comes_while_a_task_breaks_is_granted_afterwards() {
+    let shop = Shop::new();
+    let journal = Arc::new(Broken::default());
+    let engine = engine(&shop, Arc::clone(&journal)).await;
+    journal.appends.lock().unwrap().push_back(Flaw::PanicsLate);
+    let handle = engine.start(&chains(), "1", 10).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(engine.cancel(handle.id(), "enough").await.unwrap(), CancelAck::Accepted);
+    assert!(matches!(handle.outcome().await.unwrap(), Outcome::Compensated(_)));
+    assert_eq!(shop.count("b"), 0);
 }
