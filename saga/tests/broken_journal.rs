@@ -275,3 +275,18 @@ async fn wish_that_comes_while_a_task_breaks_is_granted_afterwards() {
     assert!(matches!(handle.outcome().await.unwrap(), Outcome::Compensated(_)));
     assert_eq!(shop.count("b"), 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn saga_whose_task_panics_again_and_again_leaves_time_to_others() {
+    let (shop, journal) = (Shop::new(), Arc::new(Broken::default()));
+    let poll = Duration::from_secs(10);
+    // What is due fills the room, so the next claim follows at once.
+    let config = Config::default().poll_interval(poll).max_in_memory(1);
+    let builder = Engine::builder(shop, Arc::clone(&journal)).register(&chains());
+    let engine = builder.config(config).start().await.unwrap();
+    journal.appends.lock().unwrap().extend([Flaw::Panics; 3]);
+    let started = tokio::time::Instant::now();
+    let handle = engine.start(&chains(), "1", 10).await.unwrap();
+    assert_eq!(handle.outcome().await.unwrap(), Outcome::Completed(13));
+    assert!(started.elapsed() >= 3 * poll, "{:?}", started.elapsed());
+}
