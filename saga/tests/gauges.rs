@@ -5,7 +5,7 @@ mod shop;
 
 use mainstay_saga::{
     Draft, Engine, Out, Saga, SagaId, Step, Timestamp,
-    journal::{Batch, Journal, Memory, NewSaga, Phase},
+    journal::{Batch, Filter, Journal, Memory, NewSaga, Phase},
 };
 use metrics::{Counter, Gauge, GaugeFn, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
 use shop::{
@@ -156,7 +156,8 @@ fn sagas_that_run_and_those_that_are_parked_have_not_ended() {
 
 /// Puts one into the journal. It belongs to nobody here, so it stays as it is.
 async fn put(memory: &Memory, phase: Phase, at: Timestamp) {
-    let new = NewSaga { id: SagaId::new(at), saga: "nap".into(), version: 1, key: "another".into(), at };
+    let key = at.as_millis().to_string().into();
+    let new = NewSaga { id: SagaId::new(at), saga: "nap".into(), version: 1, key, at };
     memory.create(new, Batch { records: vec![b"?".to_vec()], nonce: 1, phase, at }).await.unwrap();
 }
 
@@ -416,4 +417,23 @@ fn sagas_in_memory_are_counted_once_though_two_rebind_at_a_time() {
     });
     assert_eq!((first.in_memory(), second.in_memory(), third.in_memory()), (0.0, 0.0, 2.0));
     metrics::with_local_recorder(&third, || drop((engine, runtime)));
+}
+
+#[test]
+fn old_saga_behind_the_oldest_is_seen_once_that_has_ended() {
+    let recorder = Gauges::default();
+    run(&recorder, async {
+        let memory = Memory::new();
+        put(&memory, Phase::Parked, Timestamp::from_millis(0)).await;
+        put(&memory, Phase::Parked, Timestamp::from_millis(1_000_000_000)).await;
+        let oldest = memory.list(Filter::default(), None, 1).await.unwrap()[0].id;
+        let _engine = napping(memory.clone()).await;
+        sleep(SECOND / 2).await;
+        let before = recorder.age("nap");
+        let (grant, at) = (memory.claim_one(oldest).await.unwrap().grant, Timestamp::from_millis(0));
+        let end = Batch { records: vec![b"?".to_vec()], nonce: 2, phase: Phase::Abandoned, at };
+        memory.append(grant, end).await.unwrap();
+        sleep(SECOND).await;
+        assert_eq!(recorder.age("nap"), before + 1_000 - 1_000_000_000);
+    });
 }
