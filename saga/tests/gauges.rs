@@ -437,3 +437,16 @@ fn old_saga_behind_the_oldest_is_seen_once_that_has_ended() {
         assert_eq!(recorder.age("nap"), before + 1_000 - 1_000_000_000);
     });
 }
+
+#[test]
+fn versions_of_a_name_are_looked_for_together() {
+    let recorder = Gauges::default();
+    run(&recorder, async {
+        let journal = Odd::default();
+        let listed = Arc::clone(&journal.listed);
+        let builder = Engine::builder(Shop::new(), journal).register(&naps(1)).register(&naps(2));
+        let _engine = builder.start().await.unwrap();
+        sleep(SECOND / 2).await;
+        assert_eq!(listed.lock().unwrap().len(), 1);
+    });
+}
