@@ -270,3 +270,28 @@ async fn parked_saga_that_was_sent_something_still_says_why() {
     second.operator("ada").retry(handle.id(), "the address was wrong").await.unwrap();
     assert_eq!(handle.outcome().await.unwrap(), Outcome::Completed(11));
 }
+
+fn unread<'s>(mut s: Draft<'s, Shop>, number: Out<'s, u32>) -> Out<'s, u32> {
+    let nothing = s.read("nothing", number, async |_, _: u32| Ok(f64::NAN));
+    s.read("reader", nothing, async |_, _: f64| Ok(1));
+    s.step("long", number, act, undo);
+    let short = s.step("short", number, act, undo);
+    s.step("later", short, act, undo)
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_begun_any_more_beside_what_cannot_be_read() {
+    let (shop, journal) = (Shop::new(), Memory::new());
+    let saga: Saga<Shop, u32, u32> = Saga::define("unread", 1, unread).unwrap();
+    let engine = Engine::builder(Arc::clone(&shop), journal.clone()).register(&saga).start().await.unwrap();
+    shop.plan("long", [Do::Hang]);
+    shop.plan("short", [Do::Slow]);
+    let handle = engine.start(&saga, "1", 10).await.unwrap();
+    let error = handle.outcome().await.unwrap_err();
+    assert!(matches!(error, WaitError::Parked(ParkReason::Unreadable { .. })), "{error:?}");
+    assert_eq!(shop.calls(), ["long", "short"]);
+    let story = story(&journal, handle.id()).await;
+    assert_eq!(story.iter().filter(|told| told.starts_with("reader started")).count(), 1, "{story:?}");
+    let ends = ["short succeeded", "long failed Unknown, again", "parked"];
+    assert!(story.ends_with(&ends.map(str::to_owned)), "what is under way ends: {story:?}");
+}
