@@ -138,7 +138,8 @@ async fn settings_out_of_range_are_refused() {
     let always = Config::default().poll_interval(Duration::MAX);
     let idle = Config::default().idle_after(Duration::MAX);
     let nameless = Config::default().name("");
-    for config in [zero, huge, never, always, idle, nameless] {
+    let verbose = Config::default().name("é".repeat(65).leak());
+    for config in [zero, huge, never, always, idle, nameless, verbose] {
         let started = Engine::builder((), Memory::new()).config(config).start().await;
         assert!(matches!(started, Err(EngineError::Config(_))), "{config:?}");
     }

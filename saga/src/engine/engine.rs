@@ -278,15 +278,10 @@ impl<A: Send + Sync + 'static> Engine<A> {
         if let Some(seat) = shared.registry.ask(id, ask(reply)) {
             spawn(shared, seat, Begin::Asked, None);
         }
-        answer.await.unwrap_or_else(|_| Err(self.unanswered()))
-    }
-
-    /// What is told if the task of the saga broke, or was dropped, after it had taken a wish: the wish may be kept.
-    fn unanswered(&self) -> AskError {
-        if self.shared().is_stopping() {
-            return AskError::Stopped;
-        }
-        AskError::Journal(JournalError::Ambiguous("the task of the saga ended without an answer".into()))
+        // The task broke, or was dropped with its runtime, after it had taken the wish: it may be kept.
+        answer.await.unwrap_or_else(|_| {
+            Err(AskError::Journal(JournalError::Ambiguous("the task of the saga ended without an answer".into())))
+        })
     }
 }
 
