@@ -111,6 +111,9 @@ fn rare_things_are_told_as_sentences() {
     for span in [
         " > saga.run saga=\"chain\" version=1 epoch=1",
         " > saga.run saga=\"chain\" version=1 epoch=2",
+        // The first records are kept before there is a saga to run.
+        " > saga.append records=2",
+        "saga.run > saga.append records=2",
         "saga.run > saga.step step=\"b\" attempt=3 phase=\"undo\"",
         // Never undone, so no span of an undo can stand for it.
         "saga.run > saga.step step=\"c\" attempt=1 phase=\"do\"",

@@ -132,7 +132,8 @@ impl<A: Send + Sync + 'static> Task<A> {
         let mut run = self.begin(new, at).map_err(not_started)?;
         let wish = NewSaga { id: self.seat.id, saga: Arc::clone(&graph.name), version: graph.version, key, at };
         let stopwatch = Stopwatch::start();
-        match self.keep(run.pending(), run.state.phase(), &wish).await {
+        let span = trace::append(run.pending().len());
+        match span.of(self.keep(run.pending(), run.state.phase(), &wish)).await {
             Ok(Created::New(grant)) => {
                 let took = stopwatch.read();
                 run.grant = grant;

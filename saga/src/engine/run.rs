@@ -228,9 +228,10 @@ impl<A: Send + Sync + 'static> Run<A> {
         let (nonce, stopwatch) = (rand::random(), Stopwatch::start());
         let (grant, phase) = (self.grant, self.state.phase());
         let Self { shared, seat, pending, attempts, ended, .. } = self;
+        let span = trace::append(pending.len());
         let meanwhile = |cx: &mut Context<'_>| collect(attempts, ended, cx);
-        self.grant =
-            shared.persist(seat, |journal| journal.append(grant, batch(pending, nonce, phase, at)), meanwhile).await?;
+        let kept = shared.persist(seat, |journal| journal.append(grant, batch(pending, nonce, phase, at)), meanwhile);
+        self.grant = span.of(kept).await?;
         self.known.observers.appended(&stopwatch.read());
         Ok(())
     }

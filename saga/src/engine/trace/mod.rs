@@ -3,7 +3,7 @@
 #[cfg(feature = "tracing")]
 mod on;
 #[cfg(feature = "tracing")]
-pub(crate) use on::{Span, broken, claim_failed, journal_failed, lost, recorded, run, step};
+pub(crate) use on::{Span, append, broken, claim_failed, journal_failed, lost, recorded, run, step};
 
 #[cfg(all(feature = "tracing", feature = "metrics"))]
 pub(crate) use on::look_failed;
@@ -13,4 +13,4 @@ mod off;
 #[cfg(all(not(feature = "tracing"), feature = "metrics"))]
 pub(crate) use off::look_failed;
 #[cfg(not(feature = "tracing"))]
-pub(crate) use off::{Span, broken, claim_failed, journal_failed, lost, recorded, run, step};
+pub(crate) use off::{Span, append, broken, claim_failed, journal_failed, lost, recorded, run, step};

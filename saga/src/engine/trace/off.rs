@@ -28,6 +28,10 @@ pub(crate) const fn step(_step: &str, _attempt: u32, _undo: bool) -> Span {
     Span
 }
 
+pub(crate) const fn append(_records: usize) -> Span {
+    Span
+}
+
 pub(crate) const fn recorded(_engine: &'static str, _saga: &str, _id: SagaId, _record: &Record) {}
 
 pub(crate) const fn journal_failed(_engine: &'static str, _id: SagaId, _error: &JournalError, _pause: Duration) {}

@@ -32,6 +32,11 @@ pub(crate) fn step(step: &str, attempt: u32, undo: bool) -> Span {
     Span(debug_span!("saga.step", step, attempt, phase = if undo { "undo" } else { "do" }))
 }
 
+/// What the journal is asked to keep, until it has.
+pub(crate) fn append(records: usize) -> Span {
+    Span(debug_span!("saga.append", records))
+}
+
 /// What the journal has kept.
 pub(crate) fn recorded(engine: &'static str, saga: &str, id: SagaId, record: &Record) {
     quietly(|| match record {
