@@ -254,9 +254,9 @@ async fn what_was_answered_outlives_the_process() {
         answered.extend(said.answered);
         check(&file, &answered).await;
     }
-    assert!(refused > kills / 10, "of {kills} children, {refused} had the file for themselves");
+    assert!(refused > kills / 4, "of {kills} children, {refused} had the file for themselves");
     // Children that were killed before they did anything would prove nothing.
-    assert!(answers / SAGAS > kills as usize / 10, "in {kills} kills there were answers of {answers} sagas");
+    assert!(answers / SAGAS > kills as usize / 4, "in {kills} kills there were answers of {answers} sagas");
 }
 
 #[tokio::test]
