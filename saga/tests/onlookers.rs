@@ -1,9 +1,12 @@
 //! Those who only look on stop no saga, whatever they do.
-#![cfg(all(feature = "tracing", feature = "metrics"))]
+#![cfg(all(feature = "tracing", feature = "metrics", feature = "testkit"))]
 
 mod shop;
 
-use mainstay_saga::{Draft, Engine, Out, Outcome, Saga};
+use mainstay_saga::{
+    Draft, Engine, Out, Outcome, Saga,
+    testkit::{Fault, FaultyJournal},
+};
 use metrics::{
     Counter, CounterFn, Gauge, GaugeFn, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder, SharedString, Unit,
 };
@@ -89,11 +92,14 @@ fn patient<'s>(mut s: Draft<'s, Shop>, number: Out<'s, u32>) -> Out<'s, u32> {
     number
 }
 
-/// One that ends, one that is undone at the second attempt, and one that has to be claimed, which at first fails.
+/// One that ends though an append has failed, one that is undone at the second attempt, and one that has to be claimed, which at first fails.
 async fn three_sagas() {
     let patients = Saga::<_, u32, u32>::define("patient", 1, patient).unwrap();
     let (shop, journal) = (Shop::new(), Odd::default());
     let looks = Arc::clone(&journal.looks);
+    let journal = FaultyJournal::new(journal);
+    // That the first step has ended is kept when it is asked again.
+    journal.fail(2, Fault::Fails);
     let builder = Engine::builder(Arc::clone(&shop), journal);
     let engine = builder.register(&orders()).register(&chains()).register(&patients).start().await.unwrap();
     shop.plan("c", [Do::Reject]);
@@ -101,6 +107,7 @@ async fn three_sagas() {
 
     let ordered = engine.start(&orders(), "1", 10).await.unwrap();
     assert_eq!(ordered.outcome().await.unwrap(), Outcome::Completed(14));
+    assert_eq!(shop.count("reserve"), 1, "its task did not break");
     let turned = engine.start(&chains(), "2", 10).await.unwrap();
     assert!(matches!(turned.outcome().await.unwrap(), Outcome::Compensated(_)));
     assert_eq!(shop.count("undo-b"), 2);
