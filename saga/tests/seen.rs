@@ -252,6 +252,7 @@ fn end_of_a_saga_that_nobody_can_read_is_told() {
     metrics::with_local_recorder(&recorder, || tracing::subscriber::with_default(seen, || run(story)));
     let expected = ["WARN saga was abandoned engine=\"saga\" saga=\"chain\" by=\"ada\" reason=\"nobody can read it\""];
     assert_eq!(*capture.events.lock().unwrap(), expected);
+    assert!(capture.spans.lock().unwrap().contains(" > saga.append records=1"));
     let counted = counted(&recorder);
     let ended = counted.get("mainstay_saga_ended_total saga chain abandoned");
     assert_eq!(ended.map(String::as_str), Some("1"), "{counted:#?}");

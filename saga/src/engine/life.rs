@@ -334,7 +334,8 @@ impl<A: Send + Sync + 'static> Task<A> {
     async fn add(&self, known: &Known<A>, grant: Grant, record: &Record, phase: Phase) -> Result<Grant, Failed> {
         let (nonce, at, stopwatch) = (rand::random(), self.shared.clock.now(), Stopwatch::start());
         let batch = || batch(std::slice::from_ref(record), nonce, phase, at);
-        let grant = self.shared.persist(&self.seat, |journal| journal.append(grant, batch()), |_| {}).await?;
+        let kept = self.shared.persist(&self.seat, |journal| journal.append(grant, batch()), |_| {});
+        let grant = trace::append(1).of(kept).await?;
         known.observers.appended(&stopwatch.read());
         Ok(grant)
     }
