@@ -13,7 +13,7 @@ use std::{
 ///
 /// Those are each [`std::error::Error`], a [`BoxError`], and [`Error<E>`](Error) over one of both: the first two, since they are
 /// `Into<BoxError>`, and `Error<BoxError>` although it is not. `M` tells the two apart; the compiler finds it. It needs a name only
-/// in code that is generic over errors:
+/// in code that is generic over errors, and `M: 'static` there if a step holds the future of a call:
 ///
 /// ```
 /// use mainstay_core::{BoxError, Error, Reason, Refusable, Refused};

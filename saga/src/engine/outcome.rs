@@ -130,7 +130,7 @@ pub enum AskError {
     Unreadable(serde_json::Error),
     /// The saga's records cannot be read.
     Corrupt(String),
-    /// The engine was shut down.
+    /// The engine was shut down, or the runtime that the saga ran in. If that was in the middle of it, the journal may have kept it.
     Stopped,
     /// The journal did not keep it, or nobody knows whether it did. It may be asked again.
     Journal(JournalError),
